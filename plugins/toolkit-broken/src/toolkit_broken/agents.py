@@ -1,0 +1,5 @@
+"""An agent that cannot run."""
+
+
+class NoRun:
+    name = "broken_agent"

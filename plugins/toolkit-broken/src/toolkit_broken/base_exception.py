@@ -1,0 +1,8 @@
+"""Raises what `except Exception` does not catch."""
+
+
+class Uncaught(BaseException):
+    pass
+
+
+raise Uncaught("raised while importing")

@@ -1,0 +1,5 @@
+"""Raises for every attribute it is asked for."""
+
+
+def __getattr__(name: str) -> object:
+    raise RuntimeError(f"no {name} today")

@@ -1,0 +1,8 @@
+"""Runs out of stack while importing."""
+
+
+def descend() -> None:
+    descend()
+
+
+descend()

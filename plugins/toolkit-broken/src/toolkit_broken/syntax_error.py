@@ -1,0 +1,4 @@
+"""Cannot be compiled."""
+
+def execute(self, text: str) -> str
+    return text

@@ -1,0 +1,1 @@
+"""Four small text tools: the template to copy for a package of your own."""

@@ -1,0 +1,58 @@
+"""The phases: every test belongs to one, and they run in order (S161, S162)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+TESTS: Final = Path(__file__).parent
+
+# In the order in which they run and gate: commit, staging, production (S161-S165).
+PHASES: Final = ("unit", "integration", "e2e", "mission_critical")
+
+# Which phase a folder's tests belong to, unless a test's own marker says otherwise.
+PHASE_OF_FOLDER: Final = {
+    "unit": "unit",
+    "contract": "unit",
+    "property": "unit",
+    "repo": "unit",
+    "integration": "integration",
+    "isolation": "integration",
+    "plugins": "integration",
+    "e2e": "e2e",
+    "mission_critical": "mission_critical",
+}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its phase, then sort by phase, keeping the order within."""
+    for item in items:
+        if phase_of_markers(item) is None:
+            item.add_marker(phase_of_folder(item.path))
+        item.add_marker("no_docker")  # nothing here needs a container (S21)
+    items.sort(key=lambda item: PHASES.index(phase_of_markers(item) or "unit"))
+
+
+def phase_of_markers(item: pytest.Item) -> str | None:
+    """Tell the last phase a test is marked with; None without such a marker."""
+    marked = [phase for phase in PHASES if item.get_closest_marker(phase)]
+    return marked[-1] if marked else None
+
+
+def phase_of_folder(path: Path) -> str:
+    """Tell a test's phase by its folder; one that is not known here is an error.
+
+    Raises:
+        UsageError: The folder is new: give it a phase above.
+    """
+    is_ours = path.is_relative_to(TESTS)
+    folder = path.relative_to(TESTS).parts[0] if is_ours else "plugins"
+    if folder not in PHASE_OF_FOLDER:
+        message = (
+            f"tests/{folder} has no phase; add it to PHASE_OF_FOLDER in {__file__}"
+        )
+        raise pytest.UsageError(message)
+    return PHASE_OF_FOLDER[folder]

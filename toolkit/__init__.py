@@ -1,0 +1,202 @@
+"""Turn installed packages into tool systems, one per user, isolated by construction.
+
+The whole idea in one line::
+
+    source → candidate → filter → catalog → factory → registry → dispatcher
+
+Every public name below can be imported from here. Names load on first use, so
+``import toolkit`` itself loads no dependency. Only these names,
+``toolkit.errors`` and ``toolkit.testing`` are promised to stay.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.adapters import adapt_tool
+    from toolkit.app import Toolkit
+    from toolkit.catalog import ToolCatalog
+    from toolkit.context import ToolContext, UserContext
+    from toolkit.contract import RejectionReason, ToolContract, Verdict
+    from toolkit.discovery.hooks import hookimpl
+    from toolkit.discovery.pipeline import discover
+    from toolkit.discovery.report import DiscoveryReport
+    from toolkit.dispatch import ToolCall, ToolResult, UnifiedToolDispatcher
+    from toolkit.errors import (
+        CallLimitError,
+        ConfigurationError,
+        DiscoveryError,
+        DiscoveryFailedError,
+        DuplicateKeyError,
+        DuplicateToolError,
+        FactoryNotFoundError,
+        InvalidArgumentsError,
+        InvalidNameError,
+        InvalidToolError,
+        InvalidUserContextError,
+        MissingExtraError,
+        PluginLoadError,
+        RegistrationRejectedError,
+        RegistryClosedError,
+        RegistryError,
+        RegistryFrozenError,
+        ToolAccessError,
+        ToolCallError,
+        ToolCancelledError,
+        ToolConstructionError,
+        ToolError,
+        ToolExecutionError,
+        ToolkitError,
+        ToolNotFoundError,
+        ToolResultError,
+        ToolTimeoutError,
+        UnknownRegistryTypeError,
+    )
+    from toolkit.events import ToolEvent
+    from toolkit.factory import UserContextToolFactory, UserToolSystem
+    from toolkit.origin import Origin
+    from toolkit.policy import AccessPolicy
+    from toolkit.registry import UniversalRegistry
+    from toolkit.settings import Settings
+    from toolkit.tool_registry import (
+        ToolRegistry,
+        create_scoped_registry,
+        create_websocket_scoped_registry,
+    )
+    from toolkit.tools import Tool, ToolDefinition, tool
+
+_MODULE_OF = {
+    "AccessPolicy": "toolkit.policy",
+    "CallLimitError": "toolkit.errors",
+    "ConfigurationError": "toolkit.errors",
+    "DiscoveryError": "toolkit.errors",
+    "DiscoveryFailedError": "toolkit.errors",
+    "DiscoveryReport": "toolkit.discovery.report",
+    "DuplicateKeyError": "toolkit.errors",
+    "DuplicateToolError": "toolkit.errors",
+    "FactoryNotFoundError": "toolkit.errors",
+    "InvalidArgumentsError": "toolkit.errors",
+    "InvalidNameError": "toolkit.errors",
+    "InvalidToolError": "toolkit.errors",
+    "InvalidUserContextError": "toolkit.errors",
+    "MissingExtraError": "toolkit.errors",
+    "Origin": "toolkit.origin",
+    "PluginLoadError": "toolkit.errors",
+    "RegistrationRejectedError": "toolkit.errors",
+    "RegistryClosedError": "toolkit.errors",
+    "RegistryError": "toolkit.errors",
+    "RegistryFrozenError": "toolkit.errors",
+    "RejectionReason": "toolkit.contract",
+    "Settings": "toolkit.settings",
+    "Tool": "toolkit.tools",
+    "ToolAccessError": "toolkit.errors",
+    "ToolCall": "toolkit.dispatch",
+    "ToolCallError": "toolkit.errors",
+    "ToolCancelledError": "toolkit.errors",
+    "ToolCatalog": "toolkit.catalog",
+    "ToolConstructionError": "toolkit.errors",
+    "ToolContext": "toolkit.context",
+    "ToolContract": "toolkit.contract",
+    "ToolDefinition": "toolkit.tools",
+    "ToolError": "toolkit.errors",
+    "ToolEvent": "toolkit.events",
+    "ToolExecutionError": "toolkit.errors",
+    "ToolNotFoundError": "toolkit.errors",
+    "ToolRegistry": "toolkit.tool_registry",
+    "ToolResult": "toolkit.dispatch",
+    "ToolResultError": "toolkit.errors",
+    "ToolTimeoutError": "toolkit.errors",
+    "Toolkit": "toolkit.app",
+    "ToolkitError": "toolkit.errors",
+    "UnifiedToolDispatcher": "toolkit.dispatch",
+    "UniversalRegistry": "toolkit.registry",
+    "UnknownRegistryTypeError": "toolkit.errors",
+    "UserContext": "toolkit.context",
+    "UserContextToolFactory": "toolkit.factory",
+    "UserToolSystem": "toolkit.factory",
+    "Verdict": "toolkit.contract",
+    "adapt_tool": "toolkit.adapters",
+    "create_scoped_registry": "toolkit.tool_registry",
+    "create_websocket_scoped_registry": "toolkit.tool_registry",
+    "discover": "toolkit.discovery.pipeline",
+    "hookimpl": "toolkit.discovery.hooks",
+    "tool": "toolkit.tools",
+}
+
+__all__ = [  # a literal, so that type checkers and star-imports agree with it
+    "AccessPolicy",
+    "CallLimitError",
+    "ConfigurationError",
+    "DiscoveryError",
+    "DiscoveryFailedError",
+    "DiscoveryReport",
+    "DuplicateKeyError",
+    "DuplicateToolError",
+    "FactoryNotFoundError",
+    "InvalidArgumentsError",
+    "InvalidNameError",
+    "InvalidToolError",
+    "InvalidUserContextError",
+    "MissingExtraError",
+    "Origin",
+    "PluginLoadError",
+    "RegistrationRejectedError",
+    "RegistryClosedError",
+    "RegistryError",
+    "RegistryFrozenError",
+    "RejectionReason",
+    "Settings",
+    "Tool",
+    "ToolAccessError",
+    "ToolCall",
+    "ToolCallError",
+    "ToolCancelledError",
+    "ToolCatalog",
+    "ToolConstructionError",
+    "ToolContext",
+    "ToolContract",
+    "ToolDefinition",
+    "ToolError",
+    "ToolEvent",
+    "ToolExecutionError",
+    "ToolNotFoundError",
+    "ToolRegistry",
+    "ToolResult",
+    "ToolResultError",
+    "ToolTimeoutError",
+    "Toolkit",
+    "ToolkitError",
+    "UnifiedToolDispatcher",
+    "UniversalRegistry",
+    "UnknownRegistryTypeError",
+    "UserContext",
+    "UserContextToolFactory",
+    "UserToolSystem",
+    "Verdict",
+    "adapt_tool",
+    "create_scoped_registry",
+    "create_websocket_scoped_registry",
+    "discover",
+    "hookimpl",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use and keep it.
+
+    Raises:
+        AttributeError: `name` is not public here.
+    """
+    module = _MODULE_OF.get(name)
+    if module is None:
+        text = f"module 'toolkit' has no attribute {name!r}"
+        raise AttributeError(text)
+    value: object = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names beside what is already loaded."""
+    return sorted({*globals(), *__all__})

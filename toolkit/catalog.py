@@ -1,0 +1,168 @@
+"""The frozen result of discovery, shared by every user of a process."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from toolkit.compiler import CompiledTool
+from toolkit.context import UserContext
+from toolkit.naming import (
+    Claim,
+    Collision,
+    CollisionPolicy,
+    ToolName,
+    give_names,
+    refuse,
+)
+from toolkit.origin import Origin
+from toolkit.tools import ToolDefinition
+
+Authorizer = Callable[[UserContext, ToolDefinition], bool | None]
+"""Asked before each call; False denies. It cannot grant what the policy denies."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ListedTool:
+    """One tool under the name it has in one view."""
+
+    definition: ToolDefinition
+    tool: CompiledTool
+
+    @property
+    def name(self) -> ToolName:
+        """The name it is listed under."""
+        return self.definition.name
+
+
+class ToolView:
+    """A frozen set of tools with their names settled; safe to share between users.
+
+    Attributes:
+        tools: The tools, sorted by listed name.
+        collisions: The bare names that several of these tools claim.
+    """
+
+    __slots__ = ("_index", "collisions", "tools")
+
+    def __init__(
+        self, tools: Iterable[CompiledTool], policy: CollisionPolicy = refuse
+    ) -> None:
+        """Give every tool its names in this company."""
+        compiled = tuple(tools)
+        naming = give_names([Claim(t.name, t.origin) for t in compiled], policy)
+        listed = [
+            ListedTool(replace(tool.definition, name=name, qualified_name=full), tool)
+            for tool, name, full in zip(
+                compiled, naming.listed, naming.qualified, strict=True
+            )
+        ]
+        self.tools = tuple(sorted(listed, key=lambda one: one.name))
+        self.collisions = naming.collisions
+        index = {one.definition.qualified_name: one for one in self.tools}
+        index.update((one.name, one) for one in self.tools)
+        self._index: Mapping[str, ListedTool] = MappingProxyType(index)
+
+    def find(self, name: str) -> ListedTool | None:
+        """Return the tool of that listed or qualified name, or None."""
+        return self._index.get(name)
+
+    def names(self) -> tuple[ToolName, ...]:
+        """Return the listed names, sorted."""
+        return tuple(one.name for one in self.tools)
+
+    def only(
+        self,
+        is_visible: Callable[[CompiledTool], bool],
+        *,
+        extra: Sequence[CompiledTool] = (),
+        policy: CollisionPolicy = refuse,
+    ) -> "ToolView":
+        """Return a view of the visible tools and `extra` ones, names settled anew.
+
+        A tool that is not visible has no influence on the names of the others.
+        """
+        visible = [one.tool for one in self.tools if is_visible(one.tool)]
+        return ToolView([*visible, *extra], policy)
+
+    def __len__(self) -> int:
+        """Return the number of tools."""
+        return len(self.tools)
+
+    def __iter__(self) -> Iterator[ListedTool]:
+        """Iterate over the tools by listed name."""
+        return iter(self.tools)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallHooks:
+    """What plugins and operators hook into calls. Empty tuples cost a call nothing."""
+
+    authorizers: tuple[Authorizer, ...] = ()
+    observers: tuple[Callable[[Any], None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ToolCatalog:
+    """All tools of a process. Frozen; lives as long as any system made from it.
+
+    Attributes:
+        view: Every tool, names settled as for a user who may see all of them.
+        agents: The accepted agents, by name; classes or instances with `run`.
+        hooks: What to ask and tell at each call.
+        collision_policy: Settles names again in each user's view.
+        generation: Counts the catalogs of this process, from 1.
+    """
+
+    view: ToolView = field(default_factory=lambda: ToolView(()))
+    agents: Mapping[str, tuple[object, Origin]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    hooks: CallHooks = CallHooks()
+    collision_policy: CollisionPolicy = refuse
+    generation: int = 1
+
+    def get(self, name: str) -> ToolDefinition | None:
+        """Return the definition of that listed or qualified name, or None."""
+        found = self.view.find(name)
+        return None if found is None else found.definition
+
+    def names(self) -> tuple[ToolName, ...]:
+        """Return the listed names, sorted."""
+        return self.view.names()
+
+    def definitions(self) -> tuple[ToolDefinition, ...]:
+        """Return all definitions, sorted by listed name."""
+        return tuple(one.definition for one in self.view)
+
+    def origin(self, name: str) -> Origin | None:
+        """Return where the tool of that name comes from, or None."""
+        found = self.view.find(name)
+        return None if found is None else found.tool.origin
+
+    @property
+    def collisions(self) -> tuple[Collision, ...]:
+        """The bare names that several tools claim, sorted."""
+        return self.view.collisions
+
+    def statistics(self) -> dict[str, int]:
+        """Return counts: tools, agents, collisions, generation."""
+        return {
+            "tools": len(self.view),
+            "agents": len(self.agents),
+            "collisions": len(self.collisions),
+            "generation": self.generation,
+        }
+
+    def __len__(self) -> int:
+        """Return the number of tools."""
+        return len(self.view)
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether a tool has that listed or qualified name."""
+        return isinstance(name, str) and self.view.find(name) is not None
+
+    def __repr__(self) -> str:
+        """Count what is in it."""
+        counts = ", ".join(f"{key}={value}" for key, value in self.statistics().items())
+        return f"<ToolCatalog {counts}>"

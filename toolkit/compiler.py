@@ -1,0 +1,273 @@
+"""From an object to a `CompiledTool`: judged, compiled, ready to be given to users.
+
+`compile_tool` is the only door: discovery, factory, registry and dispatcher all use it,
+so nothing is a tool here that the contract has not accepted.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from toolkit import docstring
+from toolkit.context import ToolContext, UserContext
+from toolkit.contract import (
+    MISSING,
+    STRICT,
+    RejectionReason,
+    Subject,
+    ToolContract,
+    class_space,
+    constructor_plan,
+    label,
+)
+from toolkit.errors import (
+    InvalidToolError,
+    ToolConstructionError,
+    describe_error,
+)
+from toolkit.naming import ToolName, qualified_name, tool_name
+from toolkit.origin import Origin
+from toolkit.signature import Signature, compile_signature
+from toolkit.tools import NO_SCOPES, ToolDefinition
+
+_HINTS: Final = ("read_only", "destructive", "idempotent")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledTool:
+    """One accepted tool. Process-wide and frozen; holds no user's object.
+
+    Attributes:
+        target: The class, or the published instance every user gets a copy of.
+        definition: What callers may know, under its bare name.
+        signature: The compiled execute method.
+        origin: Where it was found.
+        method: The method a call runs.
+        user_parameter: The constructor's parameter for the `UserContext`, if any.
+    """
+
+    target: object
+    definition: ToolDefinition
+    signature: Signature
+    origin: Origin
+    method: str
+    user_parameter: str
+
+    @property
+    def name(self) -> ToolName:
+        """The bare name the author gave it."""
+        return self.definition.name
+
+    def instantiate(self, user: UserContext) -> object:
+        """Make this user's own instance. Each call makes a new one; none is kept.
+
+        Raises:
+            ToolConstructionError: The constructor raised, the instance cannot be
+                copied, or it needs other scopes than its class declares.
+        """
+        try:
+            instance = self._make(user)
+            scopes = frozenset(getattr(instance, "required_scopes", NO_SCOPES))
+        except Exception as error:
+            detail = f"its constructor raised {type(error).__name__}"
+            raise ToolConstructionError(self.name, self.origin, detail) from error
+        if scopes != self.definition.required_scopes:
+            detail = (
+                "required_scopes changed in the constructor; declare them on the class"
+            )
+            raise ToolConstructionError(self.name, self.origin, detail)
+        return instance
+
+    def _make(self, user: UserContext) -> object:
+        if not isinstance(self.target, type):
+            return copy.deepcopy(self.target)
+        if self.user_parameter:
+            return self.target(**{self.user_parameter: user})
+        return self.target()
+
+    def bind(
+        self, instance: object, arguments: dict[str, Any], context: ToolContext
+    ) -> tuple[Any, list[Any], dict[str, Any]]:
+        """Return the method with its positional and keyword arguments."""
+        positional, named = self.signature.inject(arguments, context)
+        return getattr(instance, self.method), positional, named
+
+
+def compile_tool(
+    target: object, *, contract: ToolContract = STRICT, origin: Origin | None = None
+) -> CompiledTool:
+    """Judge an object and compile it.
+
+    Args:
+        target: Any object at all.
+        contract: The judge.
+        origin: Where it was found, for messages; by default its own module.
+
+    Raises:
+        InvalidToolError: It is no tool; `reason` is a `RejectionReason`.
+    """
+    origin = origin or origin_of(target)
+    verdict, subject = contract.examine(target)
+    if verdict.reason is not None or subject is None:
+        raise InvalidToolError(
+            origin, str(verdict.reason or RejectionReason.UNREADABLE), verdict.detail
+        )
+    try:
+        return _compile(target, subject, contract, origin)
+    except InvalidToolError:
+        raise
+    except Exception as error:
+        reason = RejectionReason.UNSUPPORTED_SIGNATURE
+        why = f"cannot be offered to callers: {describe_error(error)}. {reason.remedy}"
+        text = f"{contract.method} of {label(subject)} {why}"
+        raise InvalidToolError(origin, str(reason), text) from error
+
+
+def origin_of(target: object) -> Origin:
+    """Return where an object handed in was defined, without running its code."""
+    subject = Subject(target, "execute")
+    module = subject.read("__module__")
+    name = subject.read("__qualname__") if subject.probe is None else MISSING
+    kind = type.__dict__["__qualname__"].__get__(subject.cls)
+    shown = name if type(name) is str else kind
+    return Origin(reference=f"{module}:{shown}" if type(module) is str else shown)
+
+
+def _compile(
+    target: object, subject: Subject, contract: ToolContract, origin: Origin
+) -> CompiledTool:
+    source = (
+        subject if subject.probe is None else Subject(subject.probe, contract.method)
+    )
+    facts = _Facts(source, origin)
+    function, skip_first = _function(subject)
+    documents = (_document(function), facts.document())
+    signature = compile_signature(
+        function,
+        label=tool_name(subject.name),
+        skip_first=skip_first,
+        namespace=dict(class_space(subject.cls)),
+        documents=documents,
+    )
+    if not subject.is_class:
+        _check_copy(target, subject, origin)
+    return CompiledTool(
+        target=target,
+        definition=_definition(subject, facts, signature, documents[0]),
+        signature=signature,
+        origin=origin,
+        method=contract.method,
+        user_parameter=(constructor_plan(subject) or "") if subject.is_class else "",
+    )
+
+
+def _function(subject: Subject) -> tuple[Any, bool]:
+    """Return the function behind the method, and whether it takes ``self`` first."""
+    stored = subject.read(subject.method)
+    on_class = any(subject.method in class_space(base) for base in subject.mro)
+    if isinstance(stored, staticmethod):
+        return stored.__func__, False
+    if isinstance(stored, classmethod):
+        return stored.__func__, True
+    is_own = not subject.is_class and (not on_class or not hasattr(stored, "__get__"))
+    return stored, hasattr(stored, "__get__") and not is_own
+
+
+def _check_copy(target: object, subject: Subject, origin: Origin) -> None:
+    """Make sure that each user can have a copy of a published instance."""
+    try:
+        copy.deepcopy(target)
+    except Exception as error:
+        reason = RejectionReason.NOT_COPYABLE
+        why = (
+            f"cannot be copied for each user: {describe_error(error)}. {reason.remedy}"
+        )
+        text = f"{label(subject)} {why}"
+        raise InvalidToolError(origin, str(reason), text) from error
+
+
+def _document(function: object) -> str:
+    text = getattr(function, "__doc__", None)
+    return text if isinstance(text, str) else ""
+
+
+def _definition(
+    subject: Subject, facts: "_Facts", signature: Signature, method_document: str
+) -> ToolDefinition:
+    name = tool_name(subject.name)
+    stated = facts.text("description") or docstring.parse(facts.document()).description
+    return ToolDefinition(
+        name=name,
+        qualified_name=qualified_name(facts.origin.owner, name),
+        description=stated or docstring.parse(method_document).description,
+        input_schema_json=signature.input_schema_json,
+        output_schema_json=signature.output_schema_json,
+        version=facts.text("version"),
+        tags=tuple(sorted(facts.names("tags"))),
+        required_scopes=facts.names("required_scopes"),
+        timeout=facts.seconds("timeout"),
+        streaming=signature.kind in ("generator", "async_generator"),
+        **{hint: facts.flag(hint) for hint in _HINTS},
+    )
+
+
+class _Facts:
+    """A tool's optional attributes, read statically and checked."""
+
+    def __init__(self, subject: Subject, origin: Origin) -> None:
+        self.subject = subject
+        self.origin = origin
+
+    def _read(self, attribute: str) -> object:
+        value = self.subject.read(attribute)
+        if hasattr(type(value), "__get__"):
+            if self.subject.is_class:
+                raise self._invalid(
+                    attribute, "is computed; only a plain value is read"
+                )
+            value = getattr(self.subject.obj, attribute)
+        return None if value is MISSING else value
+
+    def _invalid(self, attribute: str, why: str) -> InvalidToolError:
+        reason = RejectionReason.INVALID_ATTRIBUTE
+        text = f"{label(self.subject)}: `{attribute}` {why}. {reason.remedy}"
+        return InvalidToolError(self.origin, str(reason), text)
+
+    def document(self) -> str:
+        """Return its own docstring, not one inherited."""
+        own = class_space(self.subject.cls).get("__doc__")
+        if not self.subject.is_class:
+            own = getattr(self.subject.obj, "__doc__", own)
+        return own if isinstance(own, str) else ""
+
+    def text(self, attribute: str) -> str:
+        value = self._read(attribute)
+        if value is not None and not isinstance(value, str):
+            raise self._invalid(attribute, "is not a string")
+        return value or ""
+
+    def names(self, attribute: str) -> frozenset[str]:
+        value = self._read(attribute)
+        if isinstance(value, str | bytes | Mapping):
+            raise self._invalid(attribute, "is not a set of names")
+        if value is not None and not isinstance(value, Iterable):
+            raise self._invalid(attribute, "is not a set of names")
+        names = frozenset(cast("Iterable[object]", value or ()))
+        if not all(isinstance(name, str) and name for name in names):
+            raise self._invalid(attribute, "holds something other than names")
+        return cast("frozenset[str]", names)
+
+    def seconds(self, attribute: str) -> float | None:
+        value = self._read(attribute)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise self._invalid(attribute, "is not a number of seconds above 0")
+        return float(value)
+
+    def flag(self, attribute: str) -> bool | None:
+        value = self._read(attribute)
+        if value is not None and not isinstance(value, bool):
+            raise self._invalid(attribute, "is not True or False")
+        return value

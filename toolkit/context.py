@@ -1,0 +1,158 @@
+"""Who is asking (`UserContext`) and for which call (`ToolContext`)."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import uuid4
+
+from toolkit.errors import InvalidUserContextError
+
+MAX_DEPTH: Final = 16
+"""How deep child contexts may nest; agents that call agents rarely pass four."""
+
+MAX_ID_LENGTH: Final = 256
+"""Longest id accepted; OpenID Connect Core 1.0 section 2 caps ``sub`` at 255."""
+
+PLACEHOLDERS: Final = frozenset(
+    {
+        *("none", "null", "nil", "nan", "n/a", "undefined", "unknown", "string"),
+        *("placeholder", "anonymous", "default", "example", "temp", "todo", "xxx"),
+        *("user_id", "userid", "session_id", "thread_id", "run_id"),
+    }
+)
+"""Ids that mean "somebody forgot to fill this in", compared without case."""
+
+_UNFIT = re.compile(r"[\x00-\x1f\x7f]|^\s|\s$|^[<{\[$]")
+
+
+def _new_id() -> str:
+    return uuid4().hex
+
+
+def _check_id(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidUserContextError(name, f"is {type(value).__name__}, not a string")
+    if not value.strip():
+        raise InvalidUserContextError(name, "is empty")
+    if len(value) > MAX_ID_LENGTH:
+        raise InvalidUserContextError(name, f"is longer than {MAX_ID_LENGTH}")
+    if value.casefold() in PLACEHOLDERS or _UNFIT.search(value):
+        raise InvalidUserContextError(name, "is a placeholder, not a real id")
+
+
+def _names(name: str, value: Iterable[str]) -> frozenset[str]:
+    if isinstance(value, str | bytes):
+        raise InvalidUserContextError(
+            name, f"is one string; pass a set such as {{{value!r}}}"
+        )
+    names = frozenset(value)
+    if not all(isinstance(item, str) and item for item in names):
+        raise InvalidUserContextError(name, "holds something other than names")
+    return names
+
+
+def _freeze(value: Any) -> Any:  # noqa: ANN401 - any value the backend attaches
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: _freeze(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(map(_freeze, value))
+    if isinstance(value, set):
+        return frozenset(value)
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserContext:
+    """Who is asking. Immutable, owned by nobody, safe to share between threads.
+
+    Args:
+        user_id: Who; the only id that must be given.
+        session_id: The connection or login; minted when absent.
+        thread_id: The conversation; minted when absent.
+        run_id: One request within it; minted when absent.
+        parent_run_id: The run that started this one, for child contexts.
+        roles: Role names; the access policy says which scopes a role brings.
+        scopes: Scope names, compared literally, without wildcards.
+        metadata: What the backend attaches, never the user. Lists and mappings are
+            copied and frozen all the way down.
+        depth: Number of contexts above this one, at most `MAX_DEPTH`.
+
+    Raises:
+        InvalidUserContextError: An id is empty, a placeholder or no string; roles or
+            scopes are one bare string; the depth is out of bounds.
+    """
+
+    user_id: str
+    session_id: str = field(default_factory=_new_id)
+    thread_id: str = field(default_factory=_new_id)
+    run_id: str = field(default_factory=_new_id)
+    parent_run_id: str | None = None
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    depth: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every field, then freeze the collections."""
+        for name in ("user_id", "session_id", "thread_id", "run_id"):
+            _check_id(name, getattr(self, name))
+        if not 0 <= self.depth <= MAX_DEPTH:
+            raise InvalidUserContextError("depth", f"is not within 0 to {MAX_DEPTH}")
+        object.__setattr__(self, "roles", _names("roles", self.roles))
+        object.__setattr__(self, "scopes", _names("scopes", self.scopes))
+        object.__setattr__(self, "metadata", _freeze(self.metadata))
+
+    def child(self, *, run_id: str | None = None) -> "UserContext":
+        """Return a context for a run that this run starts: same user, one deeper.
+
+        A child never has more rights than its parent.
+
+        Args:
+            run_id: Id of the new run; minted when absent.
+
+        Raises:
+            InvalidUserContextError: Nesting would pass `MAX_DEPTH`, or `run_id` is
+                empty or a placeholder.
+        """
+        return UserContext(
+            user_id=self.user_id,
+            session_id=self.session_id,
+            thread_id=self.thread_id,
+            run_id=_new_id() if run_id is None else run_id,
+            parent_run_id=self.run_id,
+            roles=self.roles,
+            scopes=self.scopes,
+            metadata=self.metadata,
+            depth=self.depth + 1,
+        )
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "UserContext":
+        """Return itself: nothing in it can change."""
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolContext:
+    """What one call tells the tool that runs it. Lives as long as the call.
+
+    Attributes:
+        user: Who asked.
+        call_id: Unique id of this call; the same as on its events and its result.
+        tool_name: The name under which the user called the tool.
+        deadline: When the call must be answered, in `time.monotonic` seconds;
+            None means never.
+    """
+
+    user: UserContext
+    call_id: str
+    tool_name: str
+    deadline: float | None = None
+
+    def time_left(self) -> float | None:
+        """Return the seconds left, never below 0.0; None when there is no deadline."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - time.monotonic())

@@ -1,0 +1,1 @@
+"""Entry points and modules → catalog. The only code that imports plugins."""

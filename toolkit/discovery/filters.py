@@ -1,0 +1,65 @@
+"""The filter stage: what only discovery knows, then the contract's rules.
+
+A filter is a pure function from candidate to verdict. Rejecting is no error.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from toolkit.contract import (
+    ACCEPTED,
+    MISSING,
+    RejectionReason,
+    Subject,
+    ToolContract,
+    Verdict,
+)
+from toolkit.discovery.report import Candidate
+
+Filter = Callable[[Candidate], Verdict | None]
+
+
+def judge_private(candidate: Candidate) -> Verdict | None:
+    """Reject what a scanned module keeps to itself."""
+    if candidate.module and candidate.attribute.startswith("_"):
+        reason = RejectionReason.PRIVATE_NAME
+        text = f"{candidate.attribute!r} is a private name. {reason.remedy}"
+        return Verdict(reason, text)
+    return None
+
+
+def judge_re_exported(candidate: Candidate) -> Verdict | None:
+    """Reject what a scanned module only imports from elsewhere.
+
+    A name that a package lists in ``__all__`` counts as its own if it is defined
+    somewhere in that package.
+    """
+    if not candidate.module:
+        return None
+    home = defined_in(candidate.obj)
+    inside = home == candidate.package or home.startswith(f"{candidate.package}.")
+    if not home or home == candidate.module or (candidate.is_listed and inside):
+        return None
+    reason = RejectionReason.RE_EXPORTED
+    text = f"{candidate.attribute!r} is imported from {home}. {reason.remedy}"
+    return Verdict(reason, text)
+
+
+def defined_in(obj: object) -> str:
+    """Return the module that defines an object, without running its code."""
+    home = Subject(obj, "execute").read("__module__")
+    return home if type(home) is str and home is not MISSING else ""
+
+
+DISCOVERY_FILTERS: Final[tuple[Filter, ...]] = (judge_private, judge_re_exported)
+"""The rules that only discovery knows; asked before the contract's."""
+
+
+def judge(candidate: Candidate, contract: ToolContract) -> Verdict:
+    """Judge one candidate: discovery's own rules first, then the contract. Total."""
+    for rule in DISCOVERY_FILTERS:
+        verdict = rule(candidate)
+        if verdict is not None:
+            return verdict
+    verdict = contract.judge(candidate.obj)
+    return ACCEPTED if verdict.accepted else verdict

@@ -1,0 +1,133 @@
+"""What plugins and operators can hook into, by pluggy.
+
+Write plain functions with these names in a module, mark them with `hookimpl`, and
+publish the module under the entry-point group ``toolkit.plugins``. Each function takes
+the arguments it wants of those named here. Wrappers are not supported: every function
+is called on its own, so that one that fails cannot disturb the others.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+from toolkit.catalog import CallHooks
+
+if TYPE_CHECKING:
+    from toolkit.context import UserContext
+    from toolkit.discovery.report import Candidate
+    from toolkit.events import ToolEvent
+    from toolkit.tools import ToolDefinition
+
+logger = logging.getLogger(__name__)
+
+PROJECT: Final = "toolkit"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class HookSpecs:
+    """The hooks there are."""
+
+    @hookspec
+    def toolkit_veto_candidate(self, candidate: "Candidate") -> str | None:
+        """Return a reason to keep an accepted candidate out; None has no objection."""
+
+    @hookspec
+    def toolkit_authorize_call(
+        self, user: "UserContext", definition: "ToolDefinition"
+    ) -> bool | None:
+        """Return False to deny a call; nothing returned here can grant one.
+
+        Asked before every call, on the event loop: it must not block. An exception
+        denies the call.
+        """
+
+    @hookspec
+    def toolkit_observe_call(self, event: "ToolEvent") -> None:
+        """Take note of an event of a call. Must not block; exceptions are logged."""
+
+
+class Hooks:
+    """The hook functions of one discovery; frozen into its catalog at the end."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(HookSpecs)
+
+    def register(self, module: object, name: str) -> None:
+        """Take the hook functions of a module.
+
+        Raises:
+            PluginValidationError: A hook takes arguments that it is not given; none of
+                the module's hooks is kept.
+            ValueError: A plugin of that name is there already.
+        """
+        try:
+            self._manager.register(module, name)
+        except Exception:
+            if self._manager.has_plugin(name):  # pluggy keeps it half registered
+                self._manager.unregister(name=name)
+            raise
+
+    def vetoes(self, candidate: "Candidate") -> Iterator[tuple[str, str]]:
+        """Ask every veto hook about a candidate.
+
+        Yields:
+            The plugin's name and its reason. A hook that raises has no say; the failure
+            is logged.
+        """
+        for name, function in self._functions("toolkit_veto_candidate"):
+            try:
+                reason = function(candidate=candidate)
+            except Exception:
+                logger.exception("the veto hook of %s failed; it has no say", name)
+                continue
+            if reason:
+                yield name, str(reason)
+
+    def for_calls(self) -> CallHooks:
+        """Return the hooks that calls use; empty tuples when nobody implements them."""
+        ask = [f for _, f in self._functions("toolkit_authorize_call")]
+        tell = [f for _, f in self._functions("toolkit_observe_call")]
+        return CallHooks(
+            authorizers=tuple(_authorizer(function) for function in ask),
+            observers=tuple(_observer(function) for function in tell),
+        )
+
+    def _functions(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
+        """Return (plugin, function) in pluggy's order, the last registered first."""
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        return [
+            (one.plugin_name, _by_name(one.function, one.argnames))
+            for one in reversed(implementations)
+        ]
+
+
+def _by_name(
+    function: Callable[..., Any], names: tuple[str, ...]
+) -> Callable[..., Any]:
+    def call(**given: Any) -> Any:  # noqa: ANN401 - whatever the hook returns
+        return function(**{name: given[name] for name in names})
+
+    return call
+
+
+def _authorizer(
+    function: Callable[..., Any],
+) -> "Callable[[UserContext, ToolDefinition], bool | None]":
+    def authorize(user: "UserContext", definition: "ToolDefinition") -> bool | None:
+        answer: bool | None = function(user=user, definition=definition)
+        return answer
+
+    return authorize
+
+
+def _observer(function: Callable[..., Any]) -> "Callable[[ToolEvent], None]":
+    def observe(event: "ToolEvent") -> None:
+        function(event=event)
+
+    return observe

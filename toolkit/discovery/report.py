@@ -1,0 +1,218 @@
+"""What discovery found, and what became of each thing."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from toolkit.contract import RejectionReason
+from toolkit.errors import (
+    DiscoveryError,
+    DiscoveryFailedError,
+    DuplicateToolError,
+    InvalidToolError,
+    PluginLoadError,
+)
+from toolkit.naming import Collision
+from toolkit.origin import Origin
+
+Kind = Literal["tool", "agent", "plugin"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """An object found, before any judgement.
+
+    Attributes:
+        obj: The object itself.
+        origin: Where it was found.
+        kind: What it was published as.
+        attribute: The name it was found under; empty when handed in.
+        module: The module that was scanned; empty when it was named directly.
+        package: The package the scan began at; empty likewise.
+        is_listed: Whether that module names it in ``__all__``.
+        seconds: What loading it took.
+    """
+
+    obj: object
+    origin: Origin
+    kind: Kind = "tool"
+    attribute: str = ""
+    module: str = ""
+    package: str = ""
+    is_listed: bool = False
+    seconds: float = 0.0
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether somebody named this very object, rather than a module to scan."""
+        return not self.module
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that could not be loaded. Text only: it keeps no frame alive."""
+
+    origin: Origin
+    detail: str
+    traceback: str = ""
+    kind: Kind = "tool"
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Something left alone on the operator's order; none of its code has run."""
+
+    origin: Origin
+    detail: str
+    kind: Kind = "tool"
+
+
+class Outcome(StrEnum):
+    """What became of a finding."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found and what became of it. Immutable; holds no plugin object.
+
+    Attributes:
+        outcome: Accepted, rejected, failed or skipped.
+        origin: Where it was found.
+        kind: What it was published as.
+        name: The listed name when accepted, else the attribute it was found under.
+        qualified_name: The qualified name when accepted, else empty.
+        reason: Why it was rejected; None otherwise.
+        detail: The same in a sentence that ends with what to do; for failures the
+            exception.
+        traceback: Their traceback as text, for failures.
+        is_explicit: Whether somebody named this very object.
+        seconds: What loading and judging it took.
+    """
+
+    outcome: Outcome
+    origin: Origin
+    kind: Kind
+    name: str = ""
+    qualified_name: str = ""
+    reason: RejectionReason | None = None
+    detail: str = ""
+    traceback: str = ""
+    is_explicit: bool = False
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values, without the traceback."""
+        return {
+            "outcome": str(self.outcome),
+            "kind": self.kind,
+            "name": self.name,
+            "qualified_name": self.qualified_name,
+            "origin": str(self.origin),
+            "distribution": self.origin.distribution,
+            "reason": None if self.reason is None else str(self.reason),
+            "detail": self.detail,
+            "seconds": round(self.seconds, 6),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryReport:
+    """Everything one discovery found. Immutable; no order of installation shows in it.
+
+    Attributes:
+        findings: Every finding, sorted by origin.
+        collisions: Every bare name that several accepted tools claim.
+        seconds: What the whole took.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    collisions: tuple[Collision, ...] = ()
+    seconds: float = 0.0
+
+    def _with(self, outcome: Outcome) -> tuple[Finding, ...]:
+        return tuple(one for one in self.findings if one.outcome is outcome)
+
+    @property
+    def accepted(self) -> tuple[Finding, ...]:
+        """What survived."""
+        return self._with(Outcome.ACCEPTED)
+
+    @property
+    def rejected(self) -> tuple[Finding, ...]:
+        """What the filter dropped, each with its reason."""
+        return self._with(Outcome.REJECTED)
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        """What could not be loaded, each with its cause."""
+        return self._with(Outcome.FAILED)
+
+    @property
+    def skipped(self) -> tuple[Finding, ...]:
+        """What the operator's lists kept out; none of it was imported."""
+        return self._with(Outcome.SKIPPED)
+
+    @property
+    def status(self) -> Literal["healthy", "degraded", "empty"]:
+        """``empty`` when no tool survived, ``degraded`` when anything is at fault."""
+        if not any(one.kind == "tool" for one in self.accepted):
+            return "empty"
+        return "degraded" if self.faults() else "healthy"
+
+    def reasons(self) -> Mapping[str, int]:
+        """Return how many were rejected for each reason, the commonest first."""
+        counts = Counter(str(one.reason) for one in self.rejected)
+        return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+    def faults(self) -> tuple[DiscoveryError, ...]:
+        """Return what somebody has to mend, as errors.
+
+        Those are: what failed to load; what was published by name and is no tool; and
+        collisions that no setting settles. What a scan of a module merely passed over
+        is not a fault.
+        """
+        failed = [
+            PluginLoadError(one.origin, one.detail, one.traceback)
+            for one in self.failed
+        ]
+        invalid = [
+            InvalidToolError(one.origin, str(one.reason), one.detail)
+            for one in self.rejected
+            if one.is_explicit and one.reason not in _NOT_A_FAULT
+        ]
+        unsettled = [
+            DuplicateToolError(one.name, one.origins, one.remedy)
+            for one in self.collisions
+            if not one.settlement.decided
+        ]
+        return (*failed, *invalid, *unsettled)
+
+    def raise_faults(self) -> None:
+        """Raise all faults at once, if there is any.
+
+        Raises:
+            DiscoveryFailedError: The group of all `faults`.
+        """
+        faults = self.faults()
+        if faults:
+            message = "discovery found faults; `toolkit doctor` shows the report"
+            raise DiscoveryFailedError(message, faults)
+
+    def summary(self) -> str:
+        """Return one line of counts."""
+        counts = (
+            f"{len(self.accepted)} accepted, {len(self.rejected)} rejected, "
+            f"{len(self.failed)} failed, {len(self.skipped)} skipped"
+        )
+        return f"{self.status}: {counts}, {len(self.collisions)} name collisions"
+
+
+_NOT_A_FAULT = (RejectionReason.VETOED, RejectionReason.SAME_OBJECT)

@@ -1,0 +1,265 @@
+"""Where candidates come from: entry points, modules and packages, objects handed in.
+
+A source never raises for what it finds: whatever cannot be loaded is a `Failure`.
+"""
+
+import importlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from types import FunctionType, ModuleType
+from typing import Final, Protocol
+
+from packaging.utils import canonicalize_name
+
+from toolkit.compiler import origin_of
+from toolkit.contract import MISSING, Subject, judge_pydantic_model
+from toolkit.discovery.index import AGENTS, PLUGINS, TOOLS, Publisher
+from toolkit.discovery.report import Candidate, Failure, Kind, Skip
+from toolkit.discovery.walk import submodules, their_traceback
+from toolkit.errors import describe_error
+from toolkit.origin import Origin
+from toolkit.settings import Settings
+
+Found = Candidate | Failure | Skip
+
+MAX_ITEMS: Final = 10_000
+"""Tools taken from one iterable; one that never ends must not hang discovery."""
+
+METHOD_OF: Final[Mapping[Kind, str]] = {"tool": "execute", "agent": "run"}
+
+KIND_OF: Final[Mapping[str, Kind]] = {TOOLS: "tool", AGENTS: "agent", PLUGINS: "plugin"}
+
+
+class CandidateSource(Protocol):
+    """Anything that yields candidates. Must not raise for what it finds."""
+
+    def candidates(self) -> Iterable[Found]:
+        """Yield what there is; the order does not matter."""
+        ...
+
+
+class ObjectSource:
+    """Objects handed in by the application: classes, instances, or modules to scan."""
+
+    def __init__(self, objects: Iterable[object], *, kind: Kind = "tool") -> None:
+        """Keep the objects."""
+        self._objects = tuple(objects)
+        self._kind = kind
+
+    def candidates(self) -> Iterator[Found]:
+        """Yield each object, or what a module among them holds."""
+        for obj in self._objects:
+            yield from expand(obj, Origin(), self._kind, seconds=0.0)
+
+
+class ModuleSource:
+    """Modules and packages by name; packages are walked, namespace packages too."""
+
+    def __init__(self, names: Iterable[str], *, kind: Kind = "tool") -> None:
+        """Keep the names; nothing is imported yet."""
+        self._names = tuple(names)
+        self._kind = kind
+
+    def candidates(self) -> Iterator[Found]:
+        """Import each module and yield what it holds."""
+        for name in self._names:
+            origin = Origin(reference=name)
+            module, seconds = load(partial(importlib.import_module, name))
+            if isinstance(module, BaseException):
+                yield failure(module, origin, self._kind, seconds)
+            else:
+                yield from expand(module, origin, self._kind, seconds=seconds)
+
+
+class EntryPointSource:
+    """What installed distributions publish, the operator's lists applied first."""
+
+    def __init__(self, publishers: Sequence[Publisher], settings: Settings) -> None:
+        """Keep the publishers; nothing is imported yet."""
+        self._publishers = publishers
+        self._settings = settings
+
+    def candidates(self) -> Iterator[Found]:
+        """Load each entry point of each allowed distribution."""
+        for publisher in self._publishers:
+            refusal = refusal_of(publisher.name, self._settings)
+            if refusal:
+                yield Skip(publisher.origin(), refusal)
+            elif publisher.fault:
+                yield Failure(publisher.origin(), publisher.fault)
+            else:
+                yield from self._entry_points(publisher)
+
+    def _entry_points(self, publisher: Publisher) -> Iterator[Found]:
+        for point in publisher.entry_points:
+            origin, kind = publisher.origin(point), KIND_OF[point.group]
+            loaded, seconds = load(partial(resolve, point.reference))
+            if isinstance(loaded, BaseException):
+                yield failure(loaded, origin, kind, seconds)
+            elif kind == "plugin":
+                yield Candidate(loaded, origin, kind, seconds=seconds)
+            else:
+                yield from expand(loaded, origin, kind, seconds=seconds)
+
+
+def refusal_of(distribution: str, settings: Settings) -> str:
+    """Say why the operator's lists keep a distribution out; empty when they do not."""
+    name = canonicalize_name(distribution)
+    if name in {canonicalize_name(one) for one in settings.deny}:
+        return f"{name} is on the deny list; remove it from the setting deny"
+    if settings.allow is None:
+        return ""
+    if name in {canonicalize_name(one) for one in settings.allow}:
+        return ""
+    return f"{name} is not on the allow list; add it to the setting allow"
+
+
+# --- loading ---------------------------------------------------------------------
+
+_REFERENCE: Final = re.compile(
+    r"(?P<module>\w+(\.\w+)*)\s*(:\s*(?P<attribute>\w+(\.\w+)*))?\s*(\[.*\])?"
+)
+"""PyPA specifications, "Entry points", object reference, with its old extras."""
+
+
+def resolve(reference: str) -> object:
+    """Import what an entry point refers to.
+
+    Raises:
+        ValueError: It is no object reference.
+        BaseException: Whatever importing it raises.
+    """
+    match = _REFERENCE.fullmatch(reference.strip())
+    if match is None:
+        text = f"{reference!r} is no object reference such as package.module:attribute"
+        raise ValueError(text)
+    found: object = importlib.import_module(match["module"])
+    for attribute in (
+        (match["attribute"] or "").split(".") if match["attribute"] else ()
+    ):
+        found = getattr(found, attribute)
+    return found
+
+
+def load(action: Callable[[], object]) -> tuple[object | BaseException, float]:
+    """Run code of a plugin and return what it gave or raised, and the seconds it took.
+
+    Only KeyboardInterrupt passes. A plugin that calls `sys.exit` at import has failed;
+    it does not end the process.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    started = time.perf_counter()
+    try:
+        outcome: object | BaseException = action()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises at import
+        outcome = error
+    return outcome, time.perf_counter() - started
+
+
+def failure(
+    error: BaseException, origin: Origin, kind: Kind, seconds: float
+) -> Failure:
+    """Turn what a plugin raised into text, so that none of its frames stays alive."""
+    return Failure(origin, describe_error(error), their_traceback(error), kind, seconds)
+
+
+# --- expanding -------------------------------------------------------------------
+
+
+def expand(
+    obj: object, origin: Origin, kind: Kind, *, seconds: float
+) -> Iterator[Found]:
+    """Yield the candidates in what was loaded: a module's, an iterable's, or itself."""
+    if isinstance(obj, ModuleType):
+        yield from _scan(obj, origin, kind, package=obj.__name__, seconds=seconds)
+        return
+    items = _items_of(obj, METHOD_OF[kind])
+    if items is None:
+        named = origin if origin.entry_point else origin_of(obj)
+        yield Candidate(obj, named, kind, seconds=seconds)
+        return
+    listed, spent = load(lambda: list(islice(items, MAX_ITEMS + 1)))
+    if not isinstance(listed, list):
+        yield failure(_as_error(listed), origin, kind, spent)
+        return
+    if len(listed) > MAX_ITEMS:
+        yield Failure(origin, f"more than {MAX_ITEMS} items; is it endless?", kind=kind)
+    for item in listed[:MAX_ITEMS]:
+        place = origin.at(origin_of(item).reference)
+        yield Candidate(item, place, kind, seconds=seconds / len(listed))
+
+
+def _as_error(raised: object) -> BaseException:
+    return raised if isinstance(raised, BaseException) else TypeError("not iterable")
+
+
+def _items_of(obj: object, method: str) -> Iterable[object] | None:
+    """Return what to iterate over, when the object is a collection and no candidate."""
+    kind = type(obj)
+    if issubclass(kind, Mapping):
+        return obj.values()  # type: ignore[attr-defined, no-any-return]  # a mapping, by its real type
+    subject = Subject(obj, method)
+    is_plain = issubclass(kind, list | tuple | set | frozenset)
+    has_items = is_plain or subject.read("__iter__") is not MISSING
+    is_own_thing = subject.is_class or issubclass(kind, str | bytes)
+    is_tool_like = subject.read(method) is not MISSING or _is_record(subject)
+    return obj if has_items and not is_own_thing and not is_tool_like else None  # type: ignore[return-value]  # it has __iter__
+
+
+def _is_record(subject: Subject) -> bool:
+    """Tell whether it iterates, but as one record: a named tuple, or a model."""
+    if subject.read("_fields") is not MISSING:
+        return True
+    return judge_pydantic_model(subject) is not None
+
+
+def _scan(
+    module: ModuleType, origin: Origin, kind: Kind, *, package: str, seconds: float
+) -> Iterator[Found]:
+    """Yield a module's candidates, and those of its submodules if it is a package."""
+    space = dict(vars(module))
+    listed = space.get("__all__", ())
+    names = set(listed) if isinstance(listed, list | tuple) else set()
+    for attribute, value in sorted(space.items()):
+        if not attribute.startswith("__") and _is_candidate(value, module, kind):
+            yield Candidate(
+                value,
+                origin.at(f"{module.__name__}:{attribute}"),
+                kind,
+                attribute=attribute,
+                module=module.__name__,
+                package=package,
+                is_listed=attribute in names,
+                seconds=seconds,
+            )
+            seconds = 0.0  # the import is counted once
+    for name in submodules(module):
+        loaded, spent = load(partial(importlib.import_module, name))
+        place = origin.at(name)
+        if isinstance(loaded, ModuleType):
+            yield from _scan(loaded, place, kind, package=package, seconds=spent)
+        elif isinstance(loaded, BaseException):
+            yield failure(loaded, place, kind, spent)
+
+
+def _is_candidate(value: object, module: ModuleType, kind: Kind) -> bool:
+    """Tell whether a module's global could be meant as a tool, or mistaken for one."""
+    if issubclass(type(value), type):
+        return True
+    if type(value) is FunctionType:
+        return value.__module__ == module.__name__
+    if issubclass(type(value), ModuleType):
+        return False
+    try:
+        subject = Subject(value, METHOD_OF[kind])
+        has_method = subject.read(METHOD_OF[kind]) is not MISSING
+        return has_method or judge_pydantic_model(subject) is not None
+    except Exception:  # noqa: BLE001 - hard to read: the filter will say so
+        return True

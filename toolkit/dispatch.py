@@ -1,0 +1,389 @@
+"""One call: find → authorize → validate → limit → run → serialize.
+
+The dispatcher is the only code that runs tools and the only emitter of tool events.
+"""
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import uuid4
+
+from pydantic_core import to_json
+
+from toolkit.catalog import Authorizer, ListedTool
+from toolkit.context import ToolContext, UserContext
+from toolkit.errors import (
+    CallLimitError,
+    ToolAccessError,
+    ToolCancelledError,
+    ToolExecutionError,
+    ToolkitError,
+    ToolNotFoundError,
+    ToolTimeoutError,
+)
+from toolkit.events import EventType, Sink, ToolEvent, deliver, redact
+from toolkit.executors import Executor, Invoke
+from toolkit.policy import AccessPolicy
+from toolkit.settings import Settings
+from toolkit.signature import Arguments
+from toolkit.tool_registry import ToolRegistry
+
+logger = logging.getLogger(__name__)
+
+_NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One admitted call. Immutable; lives until its result is made."""
+
+    listed: ListedTool
+    arguments: dict[str, Any] = field(repr=False)
+    context: ToolContext
+    seconds_allowed: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """The outcome of one call: a value, or an error. Immutable.
+
+    Attributes:
+        ok: Whether the tool finished and its value could be written as JSON.
+        value: What the tool returned; None after an error.
+        error: What went wrong, with ``code`` and ``message``; None when `ok`.
+        call_id: The call; the same as on its events.
+        tool: The name the caller used.
+        seconds: How long it took, all steps together.
+        truncated: Whether the JSON was cut to the operator's size limit.
+    """
+
+    ok: bool
+    value: Any = None
+    error: ToolkitError | None = None
+    call_id: str
+    tool: str
+    seconds: float
+    truncated: bool = False
+    json_bytes: bytes = field(default=b"null", repr=False)
+
+    def value_json(self) -> str:
+        """Return the value as JSON text; ``null`` after an error.
+
+        A truncated result is a JSON string that holds the beginning of the full text.
+        """
+        return self.json_bytes.decode()
+
+    def unwrap(self) -> Any:  # noqa: ANN401 - whatever the tool returns
+        """Return the value.
+
+        Raises:
+            ToolkitError: The error of this call, when there is one.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class UnifiedToolDispatcher:
+    """Runs one user's calls. Belongs to one user tool system and ends with it.
+
+    Args:
+        registry: This user's tools.
+        user_context: Who calls.
+        policy: Who may see and call what.
+        settings: Deadlines, limits and what is redacted.
+        inline: Runs async tools.
+        threads: Runs sync tools.
+        sinks: Told every event; must not block.
+        authorizers: Asked before each call; they can only deny.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of one call, all named
+        self,
+        registry: ToolRegistry,
+        *,
+        user_context: UserContext,
+        policy: AccessPolicy,
+        settings: Settings,
+        inline: Executor,
+        threads: Executor,
+        sinks: Iterable[Sink] = (),
+        authorizers: Iterable[Authorizer] = (),
+    ) -> None:
+        """Take over the parts; nothing is started."""
+        self.registry = registry
+        self.user_context = user_context
+        self._policy = policy
+        self._scopes = policy.scopes_of(user_context)
+        self._settings = settings
+        self._inline = inline
+        self._threads = threads
+        self._sinks = tuple(sinks)
+        self._authorizers = tuple(authorizers)
+        self._running: set[asyncio.Future[Any]] = set()
+        self._is_closed = False
+        self._counts = {"calls": 0, "failed": 0}
+
+    async def execute(
+        self,
+        name: str,
+        arguments: Arguments = _NO_ARGUMENTS,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - part of the call's own deadline
+    ) -> ToolResult:
+        """Run one call and return its outcome; never raises what a tool raises.
+
+        A call that is unknown, denied, not valid or over the limit never starts and has
+        no event. One that starts has exactly one ``tool_executing`` and exactly one
+        ``tool_completed``, whatever happens. It is answered at its deadline: the
+        smallest of the operator's, the tool's and `timeout`.
+
+        Args:
+            name: The tool's listed or qualified name.
+            arguments: JSON text or bytes, or a mapping.
+            timeout: Seconds the caller allows.
+
+        Returns:
+            The result; its `error` is one of the `ToolCallError` or `RegistryError`
+            kinds.
+
+        Raises:
+            asyncio.CancelledError: The caller was cancelled; so is the tool.
+        """
+        started = time.perf_counter()
+        call_id = uuid4().hex
+        try:
+            call = self._admit(name, arguments, timeout, call_id)
+        except ToolkitError as error:
+            return self._failure(name, call_id, started, error)
+        return await self._run(call, started)
+
+    def may_call(self, listed: ListedTool) -> bool:
+        """Tell whether the access policy lets this user see and call a tool."""
+        return not self._policy.refusal(self._scopes, listed.tool.definition)
+
+    def statistics(self) -> dict[str, int]:
+        """Return counts: calls started, failed among them, running now."""
+        return {**self._counts, "running": len(self._running)}
+
+    def close(self) -> None:
+        """Take no more calls and give up the running ones; can be called anywhere."""
+        self._is_closed = True
+        for future in tuple(self._running):
+            with suppress(RuntimeError):  # its loop has ended, and the call with it
+                future.get_loop().call_soon_threadsafe(future.cancel)
+
+    async def aclose(self, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - bounds the wait, not the work
+        """Close, and wait up to `timeout` seconds until the async tools have ended."""
+        running = set(self._running)
+        self.close()
+        if running:
+            await asyncio.wait(running, timeout=timeout)
+
+    # --- before it starts ----------------------------------------------------------
+
+    def _admit(
+        self, name: str, arguments: Arguments, timeout: float | None, call_id: str
+    ) -> ToolCall:
+        """Find, authorize, validate and limit; nothing has run when this raises."""
+        listed = self._find(name)
+        self._authorize(name, listed)
+        checked = listed.tool.signature.validate(name, arguments)
+        limit = self._settings.max_concurrent_calls
+        if len(self._running) >= limit:
+            raise CallLimitError(len(self._running), limit)
+        allowed = self._seconds_allowed(listed, timeout)
+        context = ToolContext(
+            user=self.user_context,
+            call_id=call_id,
+            tool_name=name,
+            deadline=None if allowed is None else time.monotonic() + allowed,
+        )
+        return ToolCall(
+            listed=listed, arguments=checked, context=context, seconds_allowed=allowed
+        )
+
+    def _find(self, name: str) -> ListedTool:
+        try:
+            return self.registry.find(name)
+        except ToolkitError:
+            raise
+        except Exception as error:
+            logger.exception("the factory of tool %r failed", name)
+            raise ToolExecutionError(name, type(error).__name__) from error
+
+    def _authorize(self, name: str, listed: ListedTool) -> None:
+        refusal = self._policy.refusal(self._scopes, listed.tool.definition)
+        if not refusal and self._is_denied_by_hook(listed):
+            refusal = "a hook of this deployment denies it"
+        if not refusal:
+            return
+        if self._policy.may_explain(self.user_context):
+            raise ToolAccessError(name, refusal)
+        raise ToolNotFoundError(name)
+
+    def _is_denied_by_hook(self, listed: ListedTool) -> bool:
+        for authorizer in self._authorizers:
+            try:
+                answer = authorizer(self.user_context, listed.definition)
+            except Exception:
+                logger.exception("authorize hook failed; %r is denied", listed.name)
+                return True
+            if answer is False:
+                return True
+        return False
+
+    def _seconds_allowed(
+        self, listed: ListedTool, timeout: float | None
+    ) -> float | None:
+        limits = (self._settings.default_timeout, listed.definition.timeout, timeout)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    # --- running -------------------------------------------------------------------
+
+    async def _run(self, call: ToolCall, started: float) -> ToolResult:
+        self._counts["calls"] += 1
+        self._tell(call, EventType.TOOL_EXECUTING)
+        result: ToolResult | None = None
+        try:
+            result = await self._outcome(call, started)
+        finally:  # also when the caller is cancelled: what started is completed
+            self._complete(call, started, result)
+        return result
+
+    async def _outcome(self, call: ToolCall, started: float) -> ToolResult:
+        name = call.context.tool_name
+        try:
+            value = await self._value(call)
+            data = call.listed.tool.signature.dump(name, value)
+        except ToolkitError as error:
+            return self._failure(name, call.context.call_id, started, error)
+        limit = self._settings.max_result_bytes
+        return ToolResult(
+            ok=True,
+            value=value,
+            call_id=call.context.call_id,
+            tool=name,
+            seconds=time.perf_counter() - started,
+            truncated=len(data) > limit,
+            json_bytes=data if len(data) <= limit else _cut(data, limit),
+        )
+
+    async def _value(self, call: ToolCall) -> Any:  # noqa: ANN401 - whatever the tool returns
+        """Run the tool; everything it raises comes out as one of our errors."""
+        is_async = call.listed.tool.signature.kind in ("async", "async_generator")
+        executor = self._inline if is_async else self._threads
+        value = await self._settled(call, executor, lambda: self._invoke(call))
+        if not is_async and inspect.isawaitable(value):
+            # an async function behind a plain decorator
+            return await self._settled(call, self._inline, lambda: value)
+        return value
+
+    def _invoke(self, call: ToolCall) -> Any:  # noqa: ANN401 - whatever the tool returns
+        tool = call.listed.tool
+        instance = self.registry.instance(call.listed)
+        arguments = dict(call.arguments)
+        method, positional, named = tool.bind(instance, arguments, call.context)
+        return method(*positional, **named)
+
+    async def _settled(self, call: ToolCall, executor: Executor, invoke: Invoke) -> Any:  # noqa: ANN401 - whatever the tool returns
+        """Wait for the tool until the deadline; give it up when that passes."""
+        future = executor.submit(invoke)
+        self._running.add(future)
+        try:
+            await asyncio.wait({future}, timeout=call.context.time_left())
+        finally:  # also when the caller is cancelled
+            self._running.discard(future)
+            in_time = future.done()
+            future.cancel()
+        if not in_time:
+            seconds = call.seconds_allowed or 0.0
+            raise ToolTimeoutError(call.context.tool_name, seconds)
+        return self._outcome_of(future, call)
+
+    def _outcome_of(self, future: asyncio.Future[Any], call: ToolCall) -> Any:  # noqa: ANN401 - whatever the tool returns
+        try:
+            return future.result()
+        except (KeyboardInterrupt, ToolkitError):
+            raise
+        except asyncio.CancelledError as error:
+            if self._is_closed:
+                raise ToolCancelledError(call.context.tool_name) from None
+            raise self._hide(call, error) from error
+        except BaseException as error:  # a tool must not take others down
+            raise self._hide(call, error) from error
+
+    def _hide(self, call: ToolCall, error: BaseException) -> ToolExecutionError:
+        """Log what the tool raised; the caller learns its kind, not its text."""
+        name, call_id = call.context.tool_name, call.context.call_id
+        logger.error("tool %r failed in call %s", name, call_id, exc_info=error)
+        return ToolExecutionError(name, type(error).__name__)
+
+    # --- afterwards ----------------------------------------------------------------
+
+    def _failure(
+        self, name: str, call_id: str, started: float, error: ToolkitError
+    ) -> ToolResult:
+        return ToolResult(
+            ok=False,
+            error=error.with_traceback(None),  # frames would keep arguments alive
+            call_id=call_id,
+            tool=name,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _complete(
+        self, call: ToolCall, started: float, result: ToolResult | None
+    ) -> None:
+        ok = result is not None and result.ok
+        self._counts["failed"] += not ok
+        code = ToolCancelledError.code  # no result: the caller was cancelled
+        if result is not None:
+            code = "" if result.error is None else result.error.code
+        self._tell(
+            call,
+            EventType.TOOL_COMPLETED,
+            ok=ok,
+            error_code=code,
+            seconds=time.perf_counter() - started,
+            truncated=result is not None and result.truncated,
+        )
+
+    def _tell(self, call: ToolCall, kind: EventType, **facts: Any) -> None:  # noqa: ANN401 - the event's own fields
+        if not self._sinks:
+            return
+        if kind is EventType.TOOL_EXECUTING:
+            facts["arguments"] = self._shown(call)
+        user = call.context.user
+        event = ToolEvent(
+            type=kind,
+            call_id=call.context.call_id,
+            tool=call.context.tool_name,
+            user_id=user.user_id,
+            session_id=user.session_id,
+            thread_id=user.thread_id,
+            run_id=user.run_id,
+            **facts,
+        )
+        deliver(event, self._sinks)
+
+    def _shown(self, call: ToolCall) -> dict[str, Any] | None:
+        """Return the arguments as events show them; None when they cannot be shown."""
+        try:
+            shown: dict[str, Any] = redact(call.arguments, self._settings.redact_fields)
+        except Exception:
+            logger.exception(
+                "arguments of call %s cannot be shown", call.context.call_id
+            )
+            return None
+        return shown
+
+
+def _cut(data: bytes, limit: int) -> bytes:
+    """Return a JSON string of at most about `limit` bytes of the text."""
+    return to_json(data[:limit].decode(errors="ignore"))

@@ -1,0 +1,507 @@
+"""Every error this package raises.
+
+::
+
+    ToolkitError                     code: stable string used on the wire and in logs
+    ├── DiscoveryError               at start-up; carries the Origin
+    │   ├── PluginLoadError          import or load failed; their traceback kept as text
+    │   ├── InvalidToolError         breaks the tool contract (also ValueError)
+    │   └── DuplicateToolError       one name, several claimants, the remedy
+    ├── DiscoveryFailedError         also ExceptionGroup; raised once, strict mode only
+    ├── RegistryError
+    │   ├── DuplicateKeyError        also ValueError
+    │   ├── RegistrationRejectedError  also ValueError; the reason is in the text
+    │   ├── RegistryFrozenError      also RuntimeError
+    │   ├── RegistryClosedError      also RuntimeError
+    │   ├── FactoryNotFoundError     also KeyError
+    │   ├── UnknownRegistryTypeError also ValueError
+    │   ├── ToolNotFoundError        also KeyError; near names of this user's tools only
+    │   └── ToolConstructionError    also RuntimeError; for this user
+    ├── ToolCallError                told to the caller of that one call
+    │   ├── InvalidArgumentsError    also ValueError; path and reason per argument
+    │   ├── ToolAccessError          only for users who may have refusals explained
+    │   ├── ToolError                raised by tools: text meant for the caller
+    │   ├── ToolExecutionError       also RuntimeError; the tool raised, text kept back
+    │   ├── ToolResultError          also ValueError; the result is not JSON
+    │   ├── ToolTimeoutError         also TimeoutError; seconds allowed
+    │   ├── ToolCancelledError       the tool system was closed meanwhile
+    │   └── CallLimitError           also RuntimeError; too many calls at once
+    ├── InvalidNameError             also ValueError
+    ├── InvalidUserContextError      also ValueError
+    ├── ConfigurationError           also ValueError; setting, value, what would do
+    └── MissingExtraError            also ImportError; what to install
+
+Errors hold fields; the text is built from them. `args` are the fields, so every error
+pickles. Catch `ToolkitError` for all of them.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+from toolkit.origin import Origin
+
+
+class ToolkitError(Exception):
+    """Base of every error here. `code` is stable; it goes on the wire and into logs."""
+
+    code: ClassVar[str] = "toolkit_error"
+
+    def __str__(self) -> str:
+        """Return the text built from the fields."""
+        return self._text()
+
+    @property
+    def message(self) -> str:
+        """The same text, for code that reads fields."""
+        return str(self)
+
+    def _text(self) -> str:
+        return " ".join(map(str, self.args))
+
+
+def describe_error(error: BaseException) -> str:
+    """Return ``Type: text`` on one line, whatever the exception does. Never raises."""
+    kind = type(error).__name__
+    try:
+        text = " ".join(str(error).split())
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - a plugin's exception may raise in __str__
+        return f"{kind} (its text cannot be read)"
+    return f"{kind}: {text}" if text else kind
+
+
+# --- discovery ---------------------------------------------------------------------
+
+
+class DiscoveryError(ToolkitError):
+    """Something found at start-up is at fault; `origin` says where it came from."""
+
+    code: ClassVar[str] = "discovery_error"
+
+    def __init__(self, origin: Origin, detail: str) -> None:
+        """Keep where it came from and what is wrong with it."""
+        super().__init__(origin, detail)
+        self.origin = origin
+        self.detail = detail
+
+    def _text(self) -> str:
+        return f"{self.origin}: {self.detail}"
+
+
+class PluginLoadError(DiscoveryError):
+    """A plugin could not be imported. `traceback` is theirs, as text."""
+
+    code: ClassVar[str] = "plugin_load_failed"
+
+    def __init__(self, origin: Origin, detail: str, traceback: str = "") -> None:
+        """Keep the cause as text, so that no frame of the plugin stays alive."""
+        super().__init__(origin, detail)
+        self.args = (origin, detail, traceback)
+        self.traceback = traceback
+
+    def _text(self) -> str:
+        return (
+            f"{self.origin} could not be loaded: {self.detail}. "
+            "Repair that package, or put its distribution on the deny list."
+        )
+
+
+class InvalidToolError(DiscoveryError, ValueError):
+    """An object is no tool. `reason` is one of `toolkit.RejectionReason`."""
+
+    code: ClassVar[str] = "invalid_tool"
+
+    def __init__(self, origin: Origin, reason: str, detail: str) -> None:
+        """Keep the reason code beside the sentence."""
+        super().__init__(origin, detail)
+        self.args = (origin, reason, detail)
+        self.reason = reason
+
+    def _text(self) -> str:
+        return f"{self.origin} is not a tool [{self.reason}]: {self.detail}"
+
+
+class DuplicateToolError(DiscoveryError):
+    """Several tools claim one name, and no setting says which one has it."""
+
+    code: ClassVar[str] = "duplicate_tool"
+
+    def __init__(self, name: str, origins: Sequence[Origin], remedy: str) -> None:
+        """Keep the name, all its claimants, and the setting that settles it."""
+        super().__init__(origins[0], remedy)
+        self.args = (name, tuple(origins), remedy)
+        self.name = name
+        self.origins = tuple(origins)
+        self.remedy = remedy
+
+    def _text(self) -> str:
+        claimants = " and ".join(map(str, self.origins))
+        return f"tool name {self.name!r} is claimed by {claimants}. {self.remedy}"
+
+
+class DiscoveryFailedError(ToolkitError, ExceptionGroup[DiscoveryError]):
+    """All faults of one discovery at once; raised only with ``strict=True``."""
+
+    code: ClassVar[str] = "discovery_failed"
+
+    def __new__(cls, message: str, errors: Sequence[DiscoveryError]) -> Self:
+        """Build the group.
+
+        Raises:
+            ValueError: `errors` is empty.
+        """
+        return super().__new__(cls, message, errors)
+
+    def derive(self, excs: Sequence[Exception], /) -> "DiscoveryFailedError":  # type: ignore[override]  # the base allows any exception; this group holds one kind
+        """Keep this type when ``except*`` splits the group."""
+        return DiscoveryFailedError(
+            self.message, [e for e in excs if isinstance(e, DiscoveryError)]
+        )
+
+    def _text(self) -> str:
+        return f"{self.message} ({len(self.exceptions)} faults)"
+
+
+# --- registries --------------------------------------------------------------------
+
+
+class RegistryError(ToolkitError):
+    """A registry refuses. The registry is as it was before the call."""
+
+    code: ClassVar[str] = "registry_error"
+
+
+class _KeyedRegistryError(RegistryError):
+    def __init__(self, key: object, registry: str) -> None:
+        super().__init__(key, registry)
+        self.key = key
+        self.registry = registry
+
+
+class DuplicateKeyError(_KeyedRegistryError, ValueError):
+    """The key is taken, by an item or by a factory."""
+
+    code: ClassVar[str] = "already_registered"
+
+    def __init__(self, key: object, registry: str, kind: str = "") -> None:
+        """Keep the key, the registry, and ``"Factory "`` when a factory was refused."""
+        super().__init__(key, registry)
+        self.args = (key, registry, kind)
+        self.kind = kind
+
+    def _text(self) -> str:
+        return (
+            f"{self.kind}{self.key} already registered in {self.registry}. "
+            "Remove it first, or choose another key."
+        )
+
+
+class RegistrationRejectedError(_KeyedRegistryError, ValueError):
+    """The item breaks this registry's contract; `detail` says how."""
+
+    code: ClassVar[str] = "registration_rejected"
+
+    def __init__(
+        self, key: object, registry: str, reason: str, detail: str = ""
+    ) -> None:
+        """Keep the reason code beside the sentence."""
+        super().__init__(key, registry)
+        self.args = (key, registry, reason, detail)
+        self.reason = reason
+        self.detail = detail or reason
+
+    def _text(self) -> str:
+        return f"Validation failed for {self.key} in {self.registry}: {self.detail}"
+
+
+class RegistryFrozenError(RegistryError, RuntimeError):
+    """The registry no longer changes."""
+
+    code: ClassVar[str] = "registry_frozen"
+
+    def __init__(self, registry: str) -> None:
+        """Keep which registry it is."""
+        super().__init__(registry)
+        self.registry = registry
+
+    def _text(self) -> str:
+        return (
+            f"Registry '{self.registry}' is frozen. Register everything before "
+            "freeze(), or build a new registry."
+        )
+
+
+class RegistryClosedError(RegistryError, RuntimeError):
+    """The user's tool system has been closed."""
+
+    code: ClassVar[str] = "registry_closed"
+
+    def __init__(self, registry: str) -> None:
+        """Keep which registry it is."""
+        super().__init__(registry)
+        self.registry = registry
+
+    def _text(self) -> str:
+        return f"Registry '{self.registry}' is closed. Create a new user tool system."
+
+
+class FactoryNotFoundError(_KeyedRegistryError, KeyError):
+    """No factory is registered under the key."""
+
+    code: ClassVar[str] = "factory_not_found"
+
+    def _text(self) -> str:
+        return f"No factory for {self.key} in {self.registry}"
+
+
+class UnknownRegistryTypeError(RegistryError, ValueError):
+    """`create_scoped_registry` knows no such type."""
+
+    code: ClassVar[str] = "unknown_registry_type"
+
+    def __init__(self, registry_type: str, known: Sequence[str]) -> None:
+        """Keep the type asked for and those there are."""
+        super().__init__(registry_type, tuple(known))
+        self.registry_type = registry_type
+        self.known = tuple(known)
+
+    def _text(self) -> str:
+        return (
+            f"Unknown registry type: {self.registry_type}. "
+            f"Use one of {', '.join(self.known)}."
+        )
+
+
+class ToolNotFoundError(RegistryError, KeyError):
+    """This user has no tool of that name; a tool they may not see answers alike."""
+
+    code: ClassVar[str] = "tool_not_found"
+
+    def __init__(self, name: str, near: Sequence[str] = ()) -> None:
+        """Keep the name and the near names among this user's own tools."""
+        super().__init__(name, tuple(near))
+        self.name = name
+        self.near = tuple(near)
+
+    def _text(self) -> str:
+        hint = f" Did you mean {', '.join(self.near)}?" if self.near else ""
+        return f"no tool named {self.name!r} for this user.{hint}"
+
+
+class ToolConstructionError(RegistryError, RuntimeError):
+    """A tool's constructor failed for this user; the cause is chained."""
+
+    code: ClassVar[str] = "tool_construction_failed"
+
+    def __init__(self, name: str, origin: Origin, detail: str) -> None:
+        """Keep which tool it is, where it comes from, and what it raised."""
+        super().__init__(name, origin, detail)
+        self.name = name
+        self.origin = origin
+        self.detail = detail
+
+    def _text(self) -> str:
+        return f"tool {self.name!r} of {self.origin} failed to start: {self.detail}"
+
+
+# --- calls -------------------------------------------------------------------------
+
+
+class ToolCallError(ToolkitError):
+    """One call went wrong. Told to its caller; nothing else stops."""
+
+    code: ClassVar[str] = "tool_call_error"
+
+
+class InvalidArgumentsError(ToolCallError, ValueError):
+    """The arguments do not fit the tool's schema. Rejected values are not kept."""
+
+    code: ClassVar[str] = "invalid_arguments"
+
+    def __init__(self, tool: str, faults: Sequence[tuple[str, str]]) -> None:
+        """Keep ``(path, reason)`` for each argument; the path is ``a.b.0``."""
+        super().__init__(tool, tuple(faults))
+        self.tool = tool
+        self.faults = tuple(faults)
+
+    def _text(self) -> str:
+        listed = "; ".join(
+            f"{path}: {why}" if path else why for path, why in self.faults
+        )
+        return f"arguments of {self.tool!r} are not valid: {listed}"
+
+
+class ToolAccessError(ToolCallError):
+    """The user may not use this tool. Shown only with the scope ``toolkit:explain``."""
+
+    code: ClassVar[str] = "tool_access_denied"
+
+    def __init__(self, tool: str, detail: str) -> None:
+        """Keep which tool it is and which rule refused."""
+        super().__init__(tool, detail)
+        self.tool = tool
+        self.detail = detail
+
+    def _text(self) -> str:
+        return f"tool {self.tool!r} is not open to this user: {self.detail}"
+
+
+class ToolError(ToolCallError):
+    """Raise this in a tool to tell the caller what is wrong; the text reaches them."""
+
+    code: ClassVar[str] = "tool_error"
+
+
+class ToolExecutionError(ToolCallError, RuntimeError):
+    """The tool raised something else than `ToolError`.
+
+    `cause_type` names the exception's class; its text stays in the log, because it may
+    hold what the caller must not see.
+    """
+
+    code: ClassVar[str] = "tool_failed"
+
+    def __init__(self, tool: str, cause_type: str) -> None:
+        """Keep which tool failed and the kind of exception it raised."""
+        super().__init__(tool, cause_type)
+        self.tool = tool
+        self.cause_type = cause_type
+
+    def _text(self) -> str:
+        return (
+            f"tool {self.tool!r} failed with {self.cause_type}. "
+            "The operator's log has the details under this call id."
+        )
+
+
+class ToolResultError(ToolCallError, ValueError):
+    """The tool returned something that cannot be written as JSON."""
+
+    code: ClassVar[str] = "result_not_serializable"
+
+    def __init__(self, tool: str, detail: str) -> None:
+        """Keep which tool it is and what could not be written."""
+        super().__init__(tool, detail)
+        self.tool = tool
+        self.detail = detail
+
+    def _text(self) -> str:
+        return f"the result of {self.tool!r} cannot be written as JSON: {self.detail}"
+
+
+class ToolTimeoutError(ToolCallError, TimeoutError):
+    """The call was not finished at its deadline."""
+
+    code: ClassVar[str] = "tool_timeout"
+
+    def __init__(self, tool: str, seconds: float) -> None:
+        """Keep which tool it is and the seconds it was allowed."""
+        super().__init__(tool, seconds)
+        self.tool = tool
+        self.seconds = seconds
+
+    def _text(self) -> str:
+        return f"tool {self.tool!r} did not finish within {self.seconds:g} s"
+
+
+class ToolCancelledError(ToolCallError):
+    """The call was given up, because its tool system was closed."""
+
+    code: ClassVar[str] = "cancelled"
+
+    def __init__(self, tool: str) -> None:
+        """Keep which tool it is."""
+        super().__init__(tool)
+        self.tool = tool
+
+    def _text(self) -> str:
+        return f"the call of {self.tool!r} was given up: its tool system was closed"
+
+
+class CallLimitError(ToolCallError, RuntimeError):
+    """This user has too many calls running at once."""
+
+    code: ClassVar[str] = "call_limit"
+
+    def __init__(self, running: int, limit: int) -> None:
+        """Keep how many are running and how many may."""
+        super().__init__(running, limit)
+        self.running = running
+        self.limit = limit
+
+    def _text(self) -> str:
+        return (
+            f"{self.running} calls are running and {self.limit} are allowed at once. "
+            "Wait for one to finish."
+        )
+
+
+# --- input and set-up --------------------------------------------------------------
+
+
+class InvalidNameError(ToolkitError, ValueError):
+    """A string is no legal tool name."""
+
+    code: ClassVar[str] = "invalid_name"
+
+    def __init__(self, name: object, detail: str) -> None:
+        """Keep the name as given and the rule it breaks."""
+        super().__init__(name, detail)
+        self.name = name
+        self.detail = detail
+
+    def _text(self) -> str:
+        return f"{self.name!r} is no tool name: {self.detail}"
+
+
+class InvalidUserContextError(ToolkitError, ValueError):
+    """A user context was given something that identifies nobody."""
+
+    code: ClassVar[str] = "invalid_user_context"
+
+    def __init__(self, field: str, detail: str) -> None:
+        """Keep the field and what is wrong with it; the value itself is not kept."""
+        super().__init__(field, detail)
+        self.field = field
+        self.detail = detail
+
+    def _text(self) -> str:
+        return (
+            f"UserContext.{self.field} {self.detail}. "
+            "Pass what your authentication established."
+        )
+
+
+class ConfigurationError(ToolkitError, ValueError):
+    """A setting has a value that cannot be used."""
+
+    code: ClassVar[str] = "bad_configuration"
+
+    def __init__(self, setting: str, value: object, remedy: str) -> None:
+        """Keep the setting, the value, and what would do."""
+        super().__init__(setting, value, remedy)
+        self.setting = setting
+        self.value = value
+        self.remedy = remedy
+
+    def _text(self) -> str:
+        return f"setting {self.setting} = {self.value!r}: {self.remedy}"
+
+
+class MissingExtraError(ToolkitError, ImportError):
+    """A part of this package needs an optional dependency that is not installed."""
+
+    code: ClassVar[str] = "missing_extra"
+
+    def __init__(self, part: str, extra: str) -> None:
+        """Keep which part it is and the extra that brings what it needs."""
+        super().__init__(part, extra)
+        self.part = part
+        self.extra = extra
+
+    def _text(self) -> str:
+        return (
+            f"{self.part} needs more than the core. "
+            f"Run: pip install 'toolkit-core[{self.extra}]'"
+        )

@@ -1,0 +1,221 @@
+"""`Settings`: the one typed place for everything an operator can set.
+
+A plain frozen dataclass rather than a pydantic model, because listing plugins must not
+load pydantic. Values are checked here, once; the rest of the code trusts them.
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
+
+from toolkit.errors import ConfigurationError
+
+Collisions = Literal["refuse", "qualify"]
+
+FILE_NAME: Final = "toolkit.toml"
+PREFIX: Final = "TOOLKIT_"
+
+REDACTED_FIELDS: Final = frozenset(
+    {
+        *("password", "passwd", "passphrase", "secret", "client_secret"),
+        *("token", "access_token", "refresh_token", "id_token"),
+        *("api_key", "apikey", "private_key", "credentials"),
+        *("authorization", "cookie", "set-cookie"),
+    }
+)
+"""Argument names whose values never leave in an event, compared whole, without case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator decides. Immutable; one for a process.
+
+    Attributes:
+        allow: Distributions that may be imported; None means all installed ones.
+        deny: Distributions that are never imported; wins over `allow`.
+        modules: Modules and packages scanned beside the entry points.
+        prefer: Which distribution has a tool name that several claim.
+        collisions: ``refuse`` reports a collision that `prefer` does not settle as a
+            fault; ``qualify`` accepts that all claimants go by qualified name.
+        role_scopes: The scopes that each role brings.
+        allow_tools: Names or qualified names of the only tools users get; None: all.
+        deny_tools: Names or qualified names of tools that nobody gets.
+        default_timeout: Seconds for a call that names no shorter time; None: no limit.
+        max_concurrent_calls: Calls one user may have running at once.
+        max_threads: Worker threads for synchronous tools, for the whole process.
+        max_result_bytes: Size of a result's JSON beyond which it is cut and flagged.
+        redact_fields: Argument names whose values are blanked out in events.
+        strict: Whether discovery raises all its faults at the end.
+
+    Raises:
+        ConfigurationError: A value has the wrong type or is out of range; the error
+            names the setting and what would do.
+    """
+
+    allow: frozenset[str] | None = None
+    deny: frozenset[str] = frozenset()
+    modules: tuple[str, ...] = ()
+    prefer: Mapping[str, str] = field(default_factory=dict, hash=False)
+    collisions: Collisions = "refuse"
+    role_scopes: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
+    allow_tools: frozenset[str] | None = None
+    deny_tools: frozenset[str] = frozenset()
+    default_timeout: float | None = 30.0
+    max_concurrent_calls: int = 64
+    max_threads: int = 32
+    max_result_bytes: int = 1_048_576
+    redact_fields: frozenset[str] = REDACTED_FIELDS
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        """Check and normalise every field."""
+        for item in fields(self):
+            check = _CHECKS[item.name]
+            value = check(item.name, getattr(self, item.name))
+            object.__setattr__(self, item.name, value)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> "Settings":
+        """Read ``toolkit.toml``, then let ``TOOLKIT_*`` variables override it.
+
+        Args:
+            path: The file; by default ``$TOOLKIT_CONFIG``, else ``toolkit.toml`` in
+                the working directory where there is one.
+            environ: Instead of the process's environment. Lists are separated by
+                commas; mappings are JSON objects.
+
+        Raises:
+            ConfigurationError: The file is missing though named, is not TOML, has an
+                unknown setting, or a value does not fit.
+        """
+        environ = os.environ if environ is None else environ
+        values = _read_file(path or environ.get(f"{PREFIX}CONFIG"))
+        for item in fields(cls):
+            text = environ.get(PREFIX + item.name.upper())
+            if text is not None:
+                values[item.name] = _from_text(item.name, text)
+        return cls(**values)
+
+
+def _read_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
+    file = Path(path or FILE_NAME)
+    if path is None and not file.is_file():
+        return {}
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        remedy = f"cannot be read ({error}); name a readable TOML file"
+        raise ConfigurationError("config", str(file), remedy) from error
+    known = [item.name for item in fields(Settings)]
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else f"use one of {known}"
+            raise ConfigurationError(name, values[name], f"unknown setting; {remedy}")
+    return values
+
+
+def _from_text(name: str, text: str) -> object:
+    """Turn an environment variable into the kind of value its setting takes."""
+    text = text.strip()
+    if _CHECKS[name] in (_name_set, _optional_name_set, _name_tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if _CHECKS[name] is _choice:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        remedy = "give it as JSON, such as 5, true or an object in braces"
+        raise ConfigurationError(name, text, remedy) from error
+
+
+def _name_tuple(name: str, value: object) -> tuple[str, ...]:
+    remedy = "give a list of names"
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise ConfigurationError(name, value, remedy)
+    names = tuple(value)
+    if not all(isinstance(item, str) and item for item in names):
+        raise ConfigurationError(name, value, remedy)
+    return names
+
+
+def _name_set(name: str, value: object) -> frozenset[str]:
+    return frozenset(_name_tuple(name, value))
+
+
+def _optional_name_set(name: str, value: object) -> frozenset[str] | None:
+    return None if value is None else _name_set(name, value)
+
+
+def _string_map(name: str, value: object) -> Mapping[str, str]:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(item, str) for pair in value.items() for item in pair
+    ):
+        raise ConfigurationError(name, value, 'give a mapping such as {"a": "b"}')
+    return MappingProxyType(dict(value))
+
+
+def _set_map(name: str, value: object) -> Mapping[str, frozenset[str]]:
+    if not isinstance(value, Mapping):
+        remedy = 'give a mapping such as {"admin": ["costs:read"]}'
+        raise ConfigurationError(name, value, remedy)
+    return MappingProxyType(
+        {str(key): _name_set(f"{name}.{key}", names) for key, names in value.items()}
+    )
+
+
+def _choice(name: str, value: object) -> object:
+    if value not in get_args(Collisions):
+        remedy = f"use one of {', '.join(get_args(Collisions))}"
+        raise ConfigurationError(name, value, remedy)
+    return value
+
+
+def _optional_seconds(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        remedy = "give seconds above 0, or none for no limit"
+        raise ConfigurationError(name, value, remedy)
+    return float(value)
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(name, value, "give a whole number of 1 or more")
+    return value
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(name, value, "give true or false")
+    return value
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
+    "allow": _optional_name_set,
+    "deny": _name_set,
+    "modules": _name_tuple,
+    "prefer": _string_map,
+    "collisions": _choice,
+    "role_scopes": _set_map,
+    "allow_tools": _optional_name_set,
+    "deny_tools": _name_set,
+    "default_timeout": _optional_seconds,
+    "max_concurrent_calls": _count,
+    "max_threads": _count,
+    "max_result_bytes": _count,
+    "redact_fields": _name_set,
+    "strict": _flag,
+}

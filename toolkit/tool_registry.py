@@ -1,0 +1,349 @@
+"""`ToolRegistry`: one user's tools, and the functions that open scoped registries."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any, Final, TypeVar, cast
+from uuid import uuid4
+
+from toolkit.catalog import ListedTool, ToolView
+from toolkit.compiler import CompiledTool, compile_tool
+from toolkit.context import UserContext
+from toolkit.contract import (
+    STRICT,
+    RejectionReason,
+    Subject,
+    ToolContract,
+    judge_pydantic_model,
+    label,
+)
+from toolkit.errors import (
+    InvalidToolError,
+    InvalidUserContextError,
+    RegistryClosedError,
+    ToolNotFoundError,
+    UnknownRegistryTypeError,
+)
+from toolkit.naming import name_fault, tool_name
+from toolkit.registry import UniversalRegistry
+
+logger = logging.getLogger(__name__)
+
+D = TypeVar("D")
+
+_NO_TOOLS: Final = ToolView(())
+
+
+class _Cell:
+    """One thing made at first use, exactly once, even when two threads ask at once."""
+
+    __slots__ = ("_is_made", "_lock", "value")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # its own: the registry waits for nobody
+        self._is_made = False
+        self.value: Any = None
+
+    def get(self, make: Callable[[], object]) -> Any:  # noqa: ANN401 - whatever was made
+        """Return the thing; make it if nobody has. A failure leaves it unmade."""
+        with self._lock:
+            if not self._is_made:
+                self.value = make()
+                self._is_made = True
+            return self.value
+
+
+class ToolRegistry(UniversalRegistry[Any]):
+    """One user's tools. Belongs to one scope, closed by whoever opened it.
+
+    Beside what is registered here, it shows the tools of a shared `ToolView`. Their
+    instances are this registry's own: made at first use, once, and closed with it.
+    Instances registered from outside are not closed: they belong to who made them.
+
+    Args:
+        scope_id: Whose registry it is; part of its name in messages.
+        contract: The judge of what counts as a tool.
+        view: The shared tools beneath.
+        user_context: For whom shared tools and factories make instances.
+
+    Raises:
+        InvalidUserContextError: There is a view, but no user to make instances for.
+    """
+
+    def __init__(
+        self,
+        scope_id: str | None = None,
+        *,
+        contract: ToolContract = STRICT,
+        view: ToolView = _NO_TOOLS,
+        user_context: UserContext | None = None,
+    ) -> None:
+        super().__init__(f"ToolRegistry:{scope_id}" if scope_id else "ToolRegistry")
+        if view.tools and user_context is None:
+            raise InvalidUserContextError("user_id", "is needed for a view of tools")
+        self.scope_id = scope_id
+        self.contract = contract
+        self._view = view
+        self._user = user_context
+        self._cells: dict[str, _Cell] = {}
+        self._hidden: set[str] = set()
+        self._is_closed = False
+
+    # --- looking up --------------------------------------------------------------
+
+    def find(self, name: str) -> ListedTool:
+        """Return the tool of that listed or qualified name.
+
+        A tool registered as a factory is made here, for this user, once.
+
+        Raises:
+            ToolNotFoundError: This user has no such tool; the error names near ones.
+            RegistryClosedError: The registry is closed.
+            RegistrationRejectedError: A factory made something that is no tool.
+            Exception: Whatever that factory raises.
+        """
+        with self._lock:
+            self._check_closed()
+            entry = self._items.get(name)
+            is_factory = name in self._factories
+            shared = None if entry or is_factory else self._shared(name)
+        if entry is not None:
+            return cast("ListedTool", entry.facts)
+        if shared is not None:
+            return shared
+        if is_factory:
+            return self._produced(name)[1]
+        near = get_close_matches(name, self.list_keys(), n=3)
+        raise ToolNotFoundError(name, near)
+
+    def tools(self) -> tuple[ListedTool, ...]:
+        """Return this user's tools, sorted by listed name.
+
+        A tool registered as a factory appears once it has been used.
+
+        Raises:
+            RegistryClosedError: The registry is closed.
+        """
+        with self._lock:
+            self._check_closed()
+            shared = [one for one in self._view if one.name not in self._hidden]
+            own = [entry.facts for entry in self._items.values()]
+        return tuple(
+            sorted([*shared, *cast("list[ListedTool]", own)], key=lambda one: one.name)
+        )
+
+    def instance(self, listed: ListedTool) -> object:
+        """Return this user's instance of a tool, made now if this is the first use.
+
+        Raises:
+            ToolConstructionError: The constructor fails for this user; the next call
+                tries again.
+            RegistryClosedError: The registry is closed.
+        """
+        with self._lock:
+            self._check_closed()
+            entry = self._items.get(listed.name)
+            if entry is not None and entry.facts is listed:
+                return cast("object", entry.value)
+        if listed.name in self._factories:
+            return self._produced(listed.name)[0]
+        user = cast("UserContext", self._user)
+        cell = self._cell(listed.definition.qualified_name)
+        return cell.get(lambda: listed.tool.instantiate(user))
+
+    def get(self, key: str, default: D | None = None) -> Any | D | None:  # noqa: ANN401 - a tool is of any class
+        """Return this user's instance under a listed or qualified name, else `default`.
+
+        Raises:
+            ToolConstructionError: Its constructor fails for this user.
+            RegistryClosedError: The registry is closed.
+        """
+        try:
+            found = self.instance(self.find(key))
+        except ToolNotFoundError:
+            found = None
+        with self._lock:
+            self._counts["not_found" if found is None else "found"] += 1
+        return default if found is None else found
+
+    def has(self, key: str) -> bool:
+        """Tell whether this user has a tool of that listed or qualified name."""
+        with self._lock:
+            return self._is_taken(key)
+
+    def list_keys(self) -> tuple[str, ...]:
+        """Return the names: shared tools sorted, then what was registered here."""
+        with self._lock:
+            shared = [str(one.name) for one in self._view]
+            shown = [name for name in shared if name not in self._hidden]
+            return (*shown, *self._items, *self._factories)
+
+    def list_by_tag(self, tag: str) -> tuple[str, ...]:
+        """Return the names of tools that carry `tag`, in the order of `list_keys`."""
+        shared = [one for one in self._view if tag in one.definition.tags]
+        shown = [str(one.name) for one in shared if one.name not in self._hidden]
+        return (*shown, *super().list_by_tag(tag))
+
+    def remove(self, key: str) -> bool:
+        """Take a tool away from this user only; return whether they had it.
+
+        Raises:
+            RegistryFrozenError: The registry is frozen.
+        """
+        with self._lock:
+            self._check_frozen()
+            shared = self._shared(key)
+            if shared is not None:
+                self._hidden.add(shared.name)
+        return super().remove(key) or shared is not None
+
+    def clear(self) -> None:
+        """Take every tool away from this user only.
+
+        Raises:
+            RegistryFrozenError: The registry is frozen.
+        """
+        super().clear()
+        with self._lock:
+            self._hidden.update(one.name for one in self._view)
+
+    def validate_health(self) -> dict[str, Any]:
+        """Look at this registry's own state.
+
+        Returns:
+            As the generic registry's, and ``tool_count`` and ``has_basemodel_tools``
+            (whether a schema is among the tools, looked up in the tools themselves).
+            No tools at all is ``unhealthy``.
+        """
+        health = super().validate_health()
+        tools = self.tools()
+        schemas = [one for one in tools if _is_schema(one)]
+        if schemas:
+            health["issues"].append(f"{len(schemas)} schemas are among the tools")
+        if not tools:
+            health["issues"].append("there are no tools; run `toolkit doctor`")
+        if schemas or not tools:
+            health["status"] = "unhealthy"
+        return {
+            **health,
+            "tool_count": len(tools),
+            "has_basemodel_tools": bool(schemas),
+        }
+
+    # --- closing -----------------------------------------------------------------
+
+    def close(self) -> list[object]:
+        """Refuse everything from now on and give up the instances.
+
+        Returns:
+            The instances this registry made, newest first, for their clean-up; empty
+            when it was closed before.
+        """
+        with self._lock:
+            self._is_closed = True
+            made = [cell.value for cell in self._cells.values()]
+            self._cells.clear()
+            self._items.clear()
+            self._factories.clear()
+            self._view = _NO_TOOLS
+        flat = [one[0] if isinstance(one, tuple) else one for one in made]
+        return [one for one in reversed(flat) if one is not None]
+
+    # --- checks, called by the generic registry --------------------------------------
+
+    def _check_closed(self) -> None:
+        if self._is_closed:
+            raise RegistryClosedError(self.name)
+
+    def _check_frozen(self) -> None:
+        self._check_closed()
+        super()._check_frozen()
+
+    def _is_taken(self, key: str) -> bool:
+        return super()._is_taken(key) or self._shared(key) is not None
+
+    def _shared(self, name: str) -> ListedTool | None:
+        """Find a tool of the view that was not taken away. Holds the lock."""
+        found = self._view.find(name)
+        return None if found is None or found.name in self._hidden else found
+
+    def _check_key(self, key: str) -> None:
+        fault = name_fault(key)
+        if fault:
+            self._refuse(key, RejectionReason.ILLEGAL_NAME, fault)
+
+    def _examine(self, key: str, item: object) -> ListedTool:
+        super()._examine(key, item)
+        subject = Subject(item, self.contract.method)
+        if subject.is_class:
+            reason = RejectionReason.CLASS_NOT_INSTANCE
+            text = f"{label(subject)} is a class, not an instance. {reason.remedy}"
+            self._refuse(key, reason, text)
+        return self._list(key, self._compile(key, item))
+
+    def _compile(self, key: str, item: object) -> CompiledTool:
+        try:
+            return compile_tool(item, contract=self.contract)
+        except InvalidToolError as error:
+            self._refuse(key, error.reason, error.detail)
+
+    def _list(self, key: str, tool: CompiledTool) -> ListedTool:
+        return ListedTool(replace(tool.definition, name=tool_name(key)), tool)
+
+    def _cell(self, key: str) -> _Cell:
+        with self._lock:
+            self._check_closed()
+            return self._cells.setdefault(key, _Cell())
+
+    def _produced(self, key: str) -> tuple[object, ListedTool]:
+        """Make the tool of a factory, once, with what is known about it."""
+
+        def make() -> tuple[object, ListedTool]:
+            product = self.create_instance(key, self._user)
+            return product, self._list(key, self._compile(key, product))
+
+        return cast("tuple[object, ListedTool]", self._cell(f"factory {key}").get(make))
+
+
+def _is_schema(listed: ListedTool) -> bool:
+    return (
+        judge_pydantic_model(Subject(listed.tool.target, listed.tool.method))
+        is not None
+    )
+
+
+def create_scoped_registry(registry_type: str, scope_id: str) -> UniversalRegistry[Any]:
+    """Open a registry of its own for one scope. Nothing else refers to it.
+
+    Args:
+        registry_type: ``tool`` for a `ToolRegistry`, ``universal`` for a
+            `UniversalRegistry`.
+        scope_id: Whose it is, such as a user's or a connection's id.
+
+    Raises:
+        UnknownRegistryTypeError: There is no such type.
+    """
+    if registry_type == "tool":
+        return ToolRegistry(scope_id)
+    if registry_type == "universal":
+        return UniversalRegistry(f"UniversalRegistry:{scope_id}")
+    raise UnknownRegistryTypeError(registry_type, ("tool", "universal"))
+
+
+def create_websocket_scoped_registry(
+    user_id: str, *, connection_id: str | None = None
+) -> ToolRegistry:
+    """Open the registry of one WebSocket connection. Two never share anything.
+
+    Args:
+        user_id: Who is connected.
+        connection_id: The connection; minted when absent, so that two connections of
+            one user differ.
+
+    Raises:
+        InvalidUserContextError: `user_id` is empty or a placeholder.
+    """
+    user = UserContext(user_id=user_id, session_id=connection_id or uuid4().hex)
+    return ToolRegistry(f"{user.user_id}:{user.session_id}", user_context=user)

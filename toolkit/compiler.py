@@ -5,7 +5,7 @@ so nothing is a tool here that the contract has not accepted.
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -25,6 +25,7 @@ from toolkit.errors import (
     InvalidToolError,
     ToolConstructionError,
     describe_error,
+    kind_of_error,
 )
 from toolkit.naming import ToolName, qualified_name, tool_name
 from toolkit.origin import Origin
@@ -64,14 +65,18 @@ class CompiledTool:
 
         Raises:
             ToolConstructionError: The constructor raised, the instance cannot be
-                copied, or it needs other scopes than its class declares.
+                copied, it is of another class than was judged, or it needs other
+                scopes than its class declares.
         """
         try:
             instance = self._make(user)
             scopes = frozenset(getattr(instance, "required_scopes", NO_SCOPES))
         except Exception as error:
-            detail = f"its constructor raised {type(error).__name__}"
+            detail = f"its constructor raised {kind_of_error(error)}"
             raise ToolConstructionError(self.name, self.origin, detail) from error
+        if not self._is_made_of(instance):
+            detail = "its constructor returned something else; let it return itself"
+            raise ToolConstructionError(self.name, self.origin, detail)
         if scopes != self.definition.required_scopes:
             detail = (
                 "required_scopes changed in the constructor; declare them on the class"
@@ -79,12 +84,17 @@ class CompiledTool:
             raise ToolConstructionError(self.name, self.origin, detail)
         return instance
 
+    def _is_made_of(self, instance: object) -> bool:
+        """Tell whether it is of the class that was judged, by its real type."""
+        target: Any = self.target
+        cls = target if issubclass(type(target), type) else type(target)
+        return type.__subclasscheck__(cls, type(instance))
+
     def _make(self, user: UserContext) -> object:
-        if not isinstance(self.target, type):
+        if not issubclass(type(self.target), type):  # isinstance would ask the plugin
             return copy.deepcopy(self.target)
-        if self.user_parameter:
-            return self.target(**{self.user_parameter: user})
-        return self.target()
+        make = cast("Callable[..., object]", self.target)
+        return make(**{self.user_parameter: user}) if self.user_parameter else make()
 
     def bind(
         self, instance: object, arguments: dict[str, Any], context: ToolContext
@@ -125,11 +135,14 @@ def compile_tool(
 
 
 def origin_of(target: object) -> Origin:
-    """Return where an object handed in was defined, without running its code."""
-    subject = Subject(target, "execute")
-    module = subject.read("__module__")
-    name = subject.read("__qualname__") if subject.probe is None else MISSING
-    kind = type.__dict__["__qualname__"].__get__(subject.cls)
+    """Return where an object handed in was defined, whatever it does. Never raises."""
+    cls = target if issubclass(type(target), type) else type(target)
+    kind = type.__dict__["__qualname__"].__get__(cls)
+    try:
+        subject = Subject(target, "execute")
+        module, name = subject.read("__module__"), subject.read("__qualname__")
+    except Exception:  # noqa: BLE001 - reading an instance may run its class's code
+        module, name = class_space(type(target)).get("__module__"), kind
     shown = name if type(name) is str else kind
     return Origin(reference=f"{module}:{shown}" if type(module) is str else shown)
 
@@ -165,13 +178,11 @@ def _compile(
 def _function(subject: Subject) -> tuple[Any, bool]:
     """Return the function behind the method, and whether it takes ``self`` first."""
     stored = subject.read(subject.method)
-    on_class = any(subject.method in class_space(base) for base in subject.mro)
-    if isinstance(stored, staticmethod):
-        return stored.__func__, False
-    if isinstance(stored, classmethod):
-        return stored.__func__, True
-    is_own = not subject.is_class and (not on_class or not hasattr(stored, "__get__"))
-    return stored, hasattr(stored, "__get__") and not is_own
+    if type(stored) in (staticmethod, classmethod):
+        return cast("Any", stored).__func__, type(stored) is classmethod
+    spaces = map(class_space, subject.mro)
+    on_class = next((s[subject.method] for s in spaces if subject.method in s), MISSING)
+    return stored, stored is on_class and hasattr(stored, "__get__")
 
 
 def _check_copy(target: object, subject: Subject, origin: Origin) -> None:

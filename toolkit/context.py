@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
@@ -25,7 +25,7 @@ PLACEHOLDERS: Final = frozenset(
 )
 """Ids that mean "somebody forgot to fill this in", compared without case."""
 
-_UNFIT = re.compile(r"[\x00-\x1f\x7f]|^\s|\s$|^[<{\[$]")
+_UNFIT = re.compile(r"^\s|\s$|^[<{\[$]")
 
 
 def _new_id() -> str:
@@ -39,6 +39,8 @@ def _check_id(name: str, value: object) -> None:
         raise InvalidUserContextError(name, "is empty")
     if len(value) > MAX_ID_LENGTH:
         raise InvalidUserContextError(name, f"is longer than {MAX_ID_LENGTH}")
+    if not value.isprintable():
+        raise InvalidUserContextError(name, "holds characters that cannot be seen")
     if value.casefold() in PLACEHOLDERS or _UNFIT.search(value):
         raise InvalidUserContextError(name, "is a placeholder, not a real id")
 
@@ -48,7 +50,7 @@ def _names(name: str, value: Iterable[str]) -> frozenset[str]:
         raise InvalidUserContextError(
             name, f"is one string; pass a set such as {{{value!r}}}"
         )
-    names = frozenset(value)
+    names = frozenset(value) if isinstance(value, Iterable) else {None}
     if not all(isinstance(item, str) and item for item in names):
         raise InvalidUserContextError(name, "holds something other than names")
     return names
@@ -64,7 +66,7 @@ def _freeze(value: Any) -> Any:  # noqa: ANN401 - any value the backend attaches
     return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class UserContext:
     """Who is asking. Immutable, owned by nobody, safe to share between threads.
 
@@ -86,6 +88,7 @@ class UserContext:
     """
 
     user_id: str
+    _: KW_ONLY
     session_id: str = field(default_factory=_new_id)
     thread_id: str = field(default_factory=_new_id)
     run_id: str = field(default_factory=_new_id)

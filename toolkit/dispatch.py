@@ -31,7 +31,7 @@ from toolkit.executors import Executor, Invoke
 from toolkit.policy import AccessPolicy
 from toolkit.settings import Settings
 from toolkit.signature import Arguments
-from toolkit.tool_registry import ToolRegistry
+from toolkit.tool_registry import ToolRegistry, near_names
 
 logger = logging.getLogger(__name__)
 
@@ -211,11 +211,13 @@ class UnifiedToolDispatcher:
     def _find(self, name: str) -> ListedTool:
         try:
             return self.registry.find(name)
+        except ToolNotFoundError:
+            raise self._not_found(name) from None
         except ToolkitError:
             raise
         except Exception as error:
             logger.exception("the factory of tool %r failed", name)
-            raise ToolExecutionError(name, type(error).__name__) from error
+            raise ToolExecutionError(name, kind_of_error(error)) from error
 
     def _authorize(self, name: str, listed: ListedTool) -> None:
         refusal = self._policy.refusal(self._scopes, listed.tool.definition)
@@ -225,7 +227,12 @@ class UnifiedToolDispatcher:
             return
         if self._policy.may_explain(self.user_context):
             raise ToolAccessError(name, refusal)
-        raise ToolNotFoundError(name)
+        raise self._not_found(name)
+
+    def _not_found(self, name: str) -> ToolNotFoundError:
+        """Answer for an unknown and for a denied tool alike."""
+        open_to_user = [str(t.name) for t in self.registry.tools() if self.may_call(t)]
+        return ToolNotFoundError(name, near_names(name, open_to_user))
 
     def _is_denied_by_hook(self, listed: ListedTool) -> bool:
         for authorizer in self._authorizers:
@@ -322,7 +329,7 @@ class UnifiedToolDispatcher:
         """Log what the tool raised; the caller learns its kind, not its text."""
         name, call_id = call.context.tool_name, call.context.call_id
         logger.error("tool %r failed in call %s", name, call_id, exc_info=error)
-        return ToolExecutionError(name, type(error).__name__)
+        return ToolExecutionError(name, kind_of_error(error))
 
     # --- afterwards ----------------------------------------------------------------
 

@@ -36,7 +36,7 @@ pickles. Catch `ToolkitError` for all of them.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from toolkit.origin import Origin
 
@@ -59,9 +59,18 @@ class ToolkitError(Exception):
         return " ".join(map(str, self.args))
 
 
+_read_name: Final = type.__dict__["__name__"].__get__
+
+
+def kind_of_error(error: BaseException) -> str:
+    """Return the name of its class, even where a metaclass hides that. Never raises."""
+    name: str = _read_name(type(error))
+    return name
+
+
 def describe_error(error: BaseException) -> str:
     """Return ``Type: text`` on one line, whatever the exception does. Never raises."""
-    kind = type(error).__name__
+    kind = kind_of_error(error)
     try:
         text = " ".join(str(error).split())
     except KeyboardInterrupt:
@@ -156,11 +165,11 @@ class DiscoveryFailedError(ToolkitError, ExceptionGroup[DiscoveryError]):
     def derive(self, excs: Sequence[Exception], /) -> "DiscoveryFailedError":  # type: ignore[override]  # the base allows any exception; this group holds one kind
         """Keep this type when ``except*`` splits the group."""
         return DiscoveryFailedError(
-            self.message, [e for e in excs if isinstance(e, DiscoveryError)]
+            self.args[0], [e for e in excs if isinstance(e, DiscoveryError)]
         )
 
     def _text(self) -> str:
-        return f"{self.message} ({len(self.exceptions)} faults)"
+        return f"{self.args[0]} ({len(self.exceptions)} faults)"
 
 
 # --- registries --------------------------------------------------------------------
@@ -286,7 +295,7 @@ class ToolNotFoundError(RegistryError, KeyError):
 
     def _text(self) -> str:
         hint = f" Did you mean {', '.join(self.near)}?" if self.near else ""
-        return f"no tool named {self.name!r} for this user.{hint}"
+        return f"no tool named {self.name[:80]!r} for this user.{hint}"
 
 
 class ToolConstructionError(RegistryError, RuntimeError):

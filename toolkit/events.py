@@ -6,9 +6,10 @@ The dispatcher is the only emitter of these events. A sink is any callable that 
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from pydantic_core import to_json, to_jsonable_python
@@ -60,14 +61,22 @@ class ToolEvent:
     truncated: bool = False
 
     def to_json(self) -> str:
-        """Return the event as JSON text, whatever its arguments hold."""
-        return to_json(asdict(self), serialize_unknown=True).decode()
+        """Return the event as JSON text, whatever its arguments hold.
+
+        Arguments that cannot be written, such as cyclic ones, are left out.
+        """
+        facts = {item.name: getattr(self, item.name) for item in fields(self)}
+        write = partial(to_json, serialize_unknown=True, inf_nan_mode="null")
+        try:
+            return write(facts).decode()
+        except ValueError:
+            return write({**facts, "arguments": None}).decode()
 
 
 Sink = Callable[[ToolEvent], None]
 
 
-def redact(value: object, fields: frozenset[str]) -> Any:  # noqa: ANN401 - any JSON value
+def redact(value: object, secret_fields: frozenset[str]) -> Any:  # noqa: ANN401 - any JSON value
     """Return a JSON copy of `value` with the values of secret fields blanked out.
 
     Field names are compared whole and without case, at every depth; ``monkey`` holds
@@ -76,7 +85,8 @@ def redact(value: object, fields: frozenset[str]) -> Any:  # noqa: ANN401 - any 
     >>> redact({"user": "ann", "auth": [{"Token": "t"}]}, frozenset({"token"}))
     {'user': 'ann', 'auth': [{'Token': '[redacted]'}]}
     """
-    return _blank(to_jsonable_python(value, serialize_unknown=True), fields)
+    folded = frozenset(map(str.casefold, secret_fields))
+    return _blank(to_jsonable_python(value, serialize_unknown=True), folded)
 
 
 def _blank(value: Any, fields: frozenset[str]) -> Any:  # noqa: ANN401 - any JSON value

@@ -1,16 +1,16 @@
 """From the catalog to one user's tool system."""
 
 import asyncio
-import logging
 import threading
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, cast
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from toolkit.catalog import ListedTool, ToolCatalog, ToolView
+from toolkit.cleanup import close_later, close_now
 from toolkit.compiler import CompiledTool, compile_tool
 from toolkit.context import UserContext
 from toolkit.contract import STRICT, ToolContract
@@ -25,8 +25,6 @@ from toolkit.settings import Settings
 from toolkit.signature import Arguments
 from toolkit.tool_registry import ToolRegistry
 from toolkit.tools import ToolDefinition
-
-logger = logging.getLogger(__name__)
 
 MAX_VIEWS: Final = 1024
 """Views kept for different sets of scopes; the least recently used goes first."""
@@ -170,13 +168,13 @@ class UserToolSystem:
         instances = self._retire()
         if not instances:
             return
-        unclosed = [one for one in instances if not _close_now(one)]
+        unclosed = [one for one in instances if not close_now(one)]
         if not unclosed:
             return
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            asyncio.run(_close_later(unclosed))
+            asyncio.run(close_later(unclosed))
             return
         names = ", ".join(sorted(type(one).__name__ for one in unclosed))
         text = f"{names} clean up with aclose(); use `await system.aclose()`"
@@ -190,7 +188,7 @@ class UserToolSystem:
         if self._ledger is None:
             return
         await self.dispatcher.aclose()
-        await _close_later([one for one in self._retire() if not _close_now(one)])
+        await close_later([one for one in self._retire() if not close_now(one)])
 
     def _retire(self) -> list[object]:
         """Take no more calls; return the instances to clean up, newest first."""
@@ -227,7 +225,7 @@ class UserToolSystem:
         text = f"tool system {self.correlation_id} was never closed; use `with`"
         warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
         for instance in self._retire():
-            _close_now(instance)
+            close_now(instance)
 
     def __repr__(self) -> str:
         """Name the user and the state."""
@@ -349,12 +347,12 @@ class UserContextToolFactory:
 
     def _compile(self, candidate: object) -> CompiledTool:
         """Compile a class once for all users; an instance each time."""
-        if not isinstance(candidate, type):
+        if not issubclass(type(candidate), type):
             return compile_tool(candidate, contract=self.contract)
-        known = self._compiled.get(candidate)
+        known = self._compiled.get(cast("type", candidate))
         if known is None:
             known = compile_tool(candidate, contract=self.contract)
-            self._compiled[candidate] = known
+            self._compiled[cast("type", candidate)] = known
         return known
 
 
@@ -437,24 +435,3 @@ def _check_user(user_context: object) -> None:
     if not isinstance(user_context, UserContext):
         kind = type(user_context).__name__
         raise InvalidUserContextError("user_id", f"cannot be read from {kind}")
-
-
-def _close_now(instance: object) -> bool:
-    """Run a tool's `close`; return False when only `aclose` can do it."""
-    try:
-        close = getattr(instance, "close", None)
-        if close is not None:
-            close()
-            return True
-        return getattr(instance, "aclose", None) is None
-    except Exception:
-        logger.exception("close of %s failed", type(instance).__name__)
-        return True
-
-
-async def _close_later(instances: Iterable[Any]) -> None:
-    for instance in instances:
-        try:
-            await instance.aclose()
-        except Exception:
-            logger.exception("aclose of %s failed", type(instance).__name__)

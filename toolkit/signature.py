@@ -2,10 +2,10 @@
 
 import inspect
 import json
-import re
 from collections import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from inspect import Parameter
 from typing import (
     Annotated,
@@ -33,12 +33,11 @@ from toolkit import docstring
 from toolkit.context import ToolContext, UserContext
 from toolkit.contract import wants
 from toolkit.errors import InvalidArgumentsError, ToolResultError, describe_error
-from toolkit.schema import portable_schema
+from toolkit.schema import portable_schema, schema_faults
 
 Kind = Literal["sync", "async", "generator", "async_generator"]
 Arguments = str | bytes | bytearray | Mapping[str, Any]
 
-_PROPERTY: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")  # Anthropic, tool input_schema
 _STREAMS: Final = (
     abc.Iterator,
     abc.Iterable,
@@ -126,6 +125,8 @@ class Signature:
 def kind_of(function: object) -> Kind:
     """Tell how a function answers, without calling it."""
     target = function
+    while isinstance(target, partial):
+        target = target.func
     if not inspect.isroutine(target) and callable(target):
         target = getattr(type(target), "__call__", target)  # noqa: B004 - the method itself is wanted
     if inspect.isasyncgenfunction(target):
@@ -171,7 +172,7 @@ def compile_signature(
     output, output_schema = _output(hints.get("return", Parameter.empty), kind)
     return Signature(
         kind=kind,
-        input_schema_json=json.dumps(portable_schema(adapter.json_schema())),
+        input_schema_json=_input_schema(adapter),
         output_schema_json=output_schema,
         takes_user=users,
         takes_context=contexts,
@@ -217,15 +218,21 @@ def _arguments_adapter(
             raise UnsupportedSignatureError(text)
         if parameter.kind is Parameter.VAR_KEYWORD:
             extra = hint
-        elif not _PROPERTY.fullmatch(parameter.name):
-            text = f"argument {parameter.name!r} is not 1 to 64 of a-z A-Z 0-9 _"
-            raise UnsupportedSignatureError(text)
         else:
             fields[parameter.name] = _field(parameter, hint, description)
     make: Any = TypedDict  # built at run time, from what the signature says
     shape = make(label, fields, **({} if extra is None else {"extra_items": extra}))
     shape.__pydantic_config__ = ConfigDict(extra="forbid" if extra is None else "allow")
     return TypeAdapter(shape)
+
+
+def _input_schema(adapter: TypeAdapter[Any]) -> str:
+    """Write the arguments' schema, refusing what some model provider would refuse."""
+    schema = portable_schema(adapter.json_schema())
+    faults = schema_faults(schema)
+    if faults:
+        raise UnsupportedSignatureError(" ".join(faults))
+    return json.dumps(schema)
 
 
 def _field(parameter: Parameter, hint: Any, description: str) -> Any:  # noqa: ANN401 - type forms

@@ -2,13 +2,14 @@
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
 from toolkit.catalog import ListedTool, ToolView
+from toolkit.cleanup import close_now
 from toolkit.compiler import CompiledTool, compile_tool
 from toolkit.context import UserContext
 from toolkit.contract import (
@@ -26,7 +27,7 @@ from toolkit.errors import (
     ToolNotFoundError,
     UnknownRegistryTypeError,
 )
-from toolkit.naming import name_fault, tool_name
+from toolkit.naming import MAX_LENGTH, name_fault, tool_name
 from toolkit.registry import UniversalRegistry
 
 logger = logging.getLogger(__name__)
@@ -36,23 +37,56 @@ D = TypeVar("D")
 _NO_TOOLS: Final = ToolView(())
 
 
+class _SealedError(Exception):
+    """A cell was sealed while its thing was being made."""
+
+
 class _Cell:
     """One thing made at first use, exactly once, even when two threads ask at once."""
 
-    __slots__ = ("_is_made", "_lock", "value")
+    __slots__ = ("_is_made", "_is_sealed", "_making", "_state", "_value")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # its own: the registry waits for nobody
+        self._making = threading.RLock()  # held while a constructor runs
+        self._state = threading.Lock()  # held for an instant: sealing never waits
         self._is_made = False
-        self.value: Any = None
+        self._is_sealed = False
+        self._value: Any = None
 
     def get(self, make: Callable[[], object]) -> Any:  # noqa: ANN401 - whatever was made
-        """Return the thing; make it if nobody has. A failure leaves it unmade."""
-        with self._lock:
-            if not self._is_made:
-                self.value = make()
-                self._is_made = True
-            return self.value
+        """Return the thing; make it if nobody has. A failure leaves it unmade.
+
+        Raises:
+            _SealedError: The registry was closed meanwhile; what was made is closed.
+        """
+        with self._making:
+            if self._is_made:
+                return self._value
+            value = make()
+            with self._state:
+                if not self._is_sealed:
+                    self._value, self._is_made = value, True
+                    return value
+        close_now(_instance_of(value))
+        raise _SealedError
+
+    def seal(self) -> Any | None:  # noqa: ANN401 - whatever was made
+        """Let nothing be made any more; return what was made, None if nothing was."""
+        with self._state:
+            self._is_sealed = True
+            return self._value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Produced:
+    """What a registered factory made for this user."""
+
+    instance: object
+    listed: ListedTool
+
+
+def _instance_of(made: object) -> object:
+    return made.instance if type(made) is _Produced else made
 
 
 class ToolRegistry(UniversalRegistry[Any]):
@@ -114,9 +148,8 @@ class ToolRegistry(UniversalRegistry[Any]):
         if shared is not None:
             return shared
         if is_factory:
-            return self._produced(name)[1]
-        near = get_close_matches(name, self.list_keys(), n=3)
-        raise ToolNotFoundError(name, near)
+            return self._produced(name).listed
+        raise ToolNotFoundError(name, near_names(name, self.list_keys()))
 
     def tools(self) -> tuple[ListedTool, ...]:
         """Return this user's tools, sorted by listed name.
@@ -148,10 +181,10 @@ class ToolRegistry(UniversalRegistry[Any]):
             if entry is not None and entry.facts is listed:
                 return cast("object", entry.value)
         if listed.name in self._factories:
-            return self._produced(listed.name)[0]
+            return self._produced(listed.name).instance
         user = cast("UserContext", self._user)
-        cell = self._cell(listed.definition.qualified_name)
-        return cell.get(lambda: listed.tool.instantiate(user))
+        key = listed.definition.qualified_name
+        return self._made(key, lambda: listed.tool.instantiate(user))
 
     def get(self, key: str, default: D | None = None) -> Any | D | None:  # noqa: ANN401 - a tool is of any class
         """Return this user's instance under a listed or qualified name, else `default`.
@@ -243,13 +276,12 @@ class ToolRegistry(UniversalRegistry[Any]):
         """
         with self._lock:
             self._is_closed = True
-            made = [cell.value for cell in self._cells.values()]
+            made = [cell.seal() for cell in self._cells.values()]
             self._cells.clear()
             self._items.clear()
             self._factories.clear()
             self._view = _NO_TOOLS
-        flat = [one[0] if isinstance(one, tuple) else one for one in made]
-        return [one for one in reversed(flat) if one is not None]
+        return [_instance_of(one) for one in reversed(made) if one is not None]
 
     # --- checks, called by the generic registry --------------------------------------
 
@@ -292,19 +324,31 @@ class ToolRegistry(UniversalRegistry[Any]):
     def _list(self, key: str, tool: CompiledTool) -> ListedTool:
         return ListedTool(replace(tool.definition, name=tool_name(key)), tool)
 
-    def _cell(self, key: str) -> _Cell:
+    def _made(self, key: str, make: Callable[[], object]) -> Any:  # noqa: ANN401 - whatever was made
+        """Return what is under `key`, made now if this is its first use."""
         with self._lock:
             self._check_closed()
-            return self._cells.setdefault(key, _Cell())
+            cell = self._cells.setdefault(key, _Cell())
+        try:
+            return cell.get(make)
+        except _SealedError:
+            raise RegistryClosedError(self.name) from None
 
-    def _produced(self, key: str) -> tuple[object, ListedTool]:
+    def _produced(self, key: str) -> "_Produced":
         """Make the tool of a factory, once, with what is known about it."""
 
-        def make() -> tuple[object, ListedTool]:
+        def make() -> _Produced:
             product = self.create_instance(key, self._user)
-            return product, self._list(key, self._compile(key, product))
+            return _Produced(product, self._list(key, self._compile(key, product)))
 
-        return cast("tuple[object, ListedTool]", self._cell(f"factory {key}").get(make))
+        return cast("_Produced", self._made(f"factory {key}", make))
+
+
+def near_names(name: str, names: Iterable[str]) -> list[str]:
+    """Return up to three names that `name` may be a slip of, the nearest first."""
+    if len(name) > 2 * MAX_LENGTH:  # no slip, and comparing it would take long
+        return []
+    return get_close_matches(name, [one for one in names if one != name], n=3)
 
 
 def _is_schema(listed: ListedTool) -> bool:

@@ -13,6 +13,7 @@ from toolkit.contract import (
     Subject,
     ToolContract,
     Verdict,
+    class_space,
 )
 from toolkit.discovery.report import Candidate
 
@@ -37,8 +38,9 @@ def judge_re_exported(candidate: Candidate) -> Verdict | None:
     if not candidate.module:
         return None
     home = defined_in(candidate.obj)
-    inside = home == candidate.package or home.startswith(f"{candidate.package}.")
-    if not home or home == candidate.module or (candidate.is_listed and inside):
+    if not home or home == candidate.module:
+        return None
+    if candidate.is_listed and f"{home}.".startswith(f"{candidate.package}."):
         return None
     reason = RejectionReason.RE_EXPORTED
     text = f"{candidate.attribute!r} is imported from {home}. {reason.remedy}"
@@ -47,8 +49,14 @@ def judge_re_exported(candidate: Candidate) -> Verdict | None:
 
 def defined_in(obj: object) -> str:
     """Return the module that defines an object, without running its code."""
-    home = Subject(obj, "execute").read("__module__")
-    return home if type(home) is str and home is not MISSING else ""
+    is_class = issubclass(type(obj), type)
+    home = class_space(obj).get("__module__", MISSING) if is_class else MISSING
+    if home is MISSING:
+        try:
+            home = Subject(obj, "execute").read("__module__")
+        except Exception:  # noqa: BLE001 - the contract's own verdict says what it raised
+            return ""
+    return home if type(home) is str else ""
 
 
 DISCOVERY_FILTERS: Final[tuple[Filter, ...]] = (judge_private, judge_re_exported)

@@ -199,12 +199,12 @@ class _Run:
     def _register(self, candidate: Candidate) -> None:
         """Take a module of hooks; a broken one is a failure like any other."""
         name = f"{candidate.origin.owner}:{candidate.origin.entry_point}"
-        outcome, seconds = load(partial(self.hooks.register, candidate.obj, name))
-        if isinstance(outcome, BaseException):
-            self._fail(failure(outcome, candidate.origin, "plugin", seconds))
+        got = load(partial(self.hooks.register, candidate.obj, name))
+        if got.error is not None:
+            self._fail(failure(got.error, candidate.origin, "plugin", got.seconds))
             return
         label = ToolName(candidate.origin.entry_point)
-        spent = candidate.seconds + seconds
+        spent = candidate.seconds + got.seconds
         self.accepted.append(_Accepted(candidate, label, None, spent))
 
     def _judge(self, candidate: Candidate) -> None:

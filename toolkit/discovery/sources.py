@@ -7,10 +7,11 @@ import importlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from types import FunctionType, ModuleType
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from packaging.utils import canonicalize_name
 
@@ -24,6 +25,8 @@ from toolkit.origin import Origin
 from toolkit.settings import Settings
 
 Found = Candidate | Failure | Skip
+
+T = TypeVar("T")
 
 MAX_ITEMS: Final = 10_000
 """Tools taken from one iterable; one that never ends must not hang discovery."""
@@ -67,11 +70,11 @@ class ModuleSource:
         """Import each module and yield what it holds."""
         for name in self._names:
             origin = Origin(reference=name)
-            module, seconds = load(partial(importlib.import_module, name))
-            if isinstance(module, BaseException):
-                yield failure(module, origin, self._kind, seconds)
+            got = load(partial(importlib.import_module, name))
+            if got.error is not None:
+                yield failure(got.error, origin, self._kind, got.seconds)
             else:
-                yield from expand(module, origin, self._kind, seconds=seconds)
+                yield from expand(got.value, origin, self._kind, seconds=got.seconds)
 
 
 class EntryPointSource:
@@ -96,13 +99,13 @@ class EntryPointSource:
     def _entry_points(self, publisher: Publisher) -> Iterator[Found]:
         for point in publisher.entry_points:
             origin, kind = publisher.origin(point), KIND_OF[point.group]
-            loaded, seconds = load(partial(resolve, point.reference))
-            if isinstance(loaded, BaseException):
-                yield failure(loaded, origin, kind, seconds)
+            got = load(partial(resolve, point.reference))
+            if got.error is not None:
+                yield failure(got.error, origin, kind, got.seconds)
             elif kind == "plugin":
-                yield Candidate(loaded, origin, kind, seconds=seconds)
+                yield Candidate(got.value, origin, kind, seconds=got.seconds)
             else:
-                yield from expand(loaded, origin, kind, seconds=seconds)
+                yield from expand(got.value, origin, kind, seconds=got.seconds)
 
 
 def refusal_of(distribution: str, settings: Settings) -> str:
@@ -144,8 +147,17 @@ def resolve(reference: str) -> object:
     return found
 
 
-def load(action: Callable[[], object]) -> tuple[object | BaseException, float]:
-    """Run code of a plugin and return what it gave or raised, and the seconds it took.
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded(Generic[T]):
+    """What running a plugin's code gave, or what it raised, and the seconds."""
+
+    value: T | None
+    error: BaseException | None
+    seconds: float
+
+
+def load(action: Callable[[], T]) -> Loaded[T]:
+    """Run code of a plugin.
 
     Only KeyboardInterrupt passes. A plugin that calls `sys.exit` at import has failed;
     it does not end the process.
@@ -154,13 +166,14 @@ def load(action: Callable[[], object]) -> tuple[object | BaseException, float]:
         KeyboardInterrupt: The user interrupts.
     """
     started = time.perf_counter()
+    value, raised = None, None
     try:
-        outcome: object | BaseException = action()
+        value = action()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever a plugin raises at import
-        outcome = error
-    return outcome, time.perf_counter() - started
+        raised = error
+    return Loaded(value, raised, time.perf_counter() - started)
 
 
 def failure(
@@ -177,27 +190,24 @@ def expand(
     obj: object, origin: Origin, kind: Kind, *, seconds: float
 ) -> Iterator[Found]:
     """Yield the candidates in what was loaded: a module's, an iterable's, or itself."""
-    if isinstance(obj, ModuleType):
-        yield from _scan(obj, origin, kind, package=obj.__name__, seconds=seconds)
+    if issubclass(type(obj), ModuleType):
+        module = cast("ModuleType", obj)
+        yield from _scan(module, origin, kind, package=module.__name__, seconds=seconds)
         return
     items = _items_of(obj, METHOD_OF[kind])
     if items is None:
         named = origin if origin.entry_point else origin_of(obj)
         yield Candidate(obj, named, kind, seconds=seconds)
         return
-    listed, spent = load(lambda: list(islice(items, MAX_ITEMS + 1)))
-    if not isinstance(listed, list):
-        yield failure(_as_error(listed), origin, kind, spent)
-        return
+    got = load(lambda: list(islice(items, MAX_ITEMS + 1)))
+    if got.error is not None:
+        yield failure(got.error, origin, kind, got.seconds)
+    listed = got.value or []
     if len(listed) > MAX_ITEMS:
         yield Failure(origin, f"more than {MAX_ITEMS} items; is it endless?", kind=kind)
     for item in listed[:MAX_ITEMS]:
         place = origin.at(origin_of(item).reference)
         yield Candidate(item, place, kind, seconds=seconds / len(listed))
-
-
-def _as_error(raised: object) -> BaseException:
-    return raised if isinstance(raised, BaseException) else TypeError("not iterable")
 
 
 def _items_of(obj: object, method: str) -> Iterable[object] | None:
@@ -241,12 +251,14 @@ def _scan(
             )
             seconds = 0.0  # the import is counted once
     for name in submodules(module):
-        loaded, spent = load(partial(importlib.import_module, name))
+        got = load(partial(importlib.import_module, name))
         place = origin.at(name)
-        if isinstance(loaded, ModuleType):
-            yield from _scan(loaded, place, kind, package=package, seconds=spent)
-        elif isinstance(loaded, BaseException):
-            yield failure(loaded, place, kind, spent)
+        if got.value is not None:
+            yield from _scan(
+                got.value, place, kind, package=package, seconds=got.seconds
+            )
+        elif got.error is not None:
+            yield failure(got.error, place, kind, got.seconds)
 
 
 def _is_candidate(value: object, module: ModuleType, kind: Kind) -> bool:

@@ -6,6 +6,7 @@ The third asks the operating system, as if the engine had missed them too.
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -153,7 +154,6 @@ ATTACKS = {
     "SELECT sleep_ms(60000)": NO_FUNCTION,
     "SELECT pg_sleep(60)": NO_FUNCTION,
     "SELECT " + "(" * 9000 + "1" + ")" * 9000: "depth limit",
-    "FROM " + "(FROM " * 900 + "orders" + ")" * 900: "cannot be judged|depth limit",
 }
 
 
@@ -237,6 +237,47 @@ def test_without_the_guard_the_locked_engine_refuses_too(
         locked.connection.execute(sql.replace("{file}", str(home / "orders.csv")))
     assert secret_in_python is not None
     assert snapshot(home) == before
+
+
+SETTINGS = {
+    "allow_community_extensions": "false",
+    "allow_extension_repositories": "forbidden",
+    "allow_persistent_secrets": "false",
+    "allowed_directories": "[]",
+    "allowed_paths": "[]",
+    "allowed_configs": "[]",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "enable_external_access": "false",
+    "enable_external_file_cache": "false",
+    "lock_configuration": "true",
+    "python_enable_replacements": "false",
+    "python_scan_all_frames": "false",
+    "temp_directory": "",
+}
+
+
+def test_every_lock_of_the_engine_is_closed(locked: Engine) -> None:
+    """Locks that cover for each other are each seen to be there."""
+    found = dict(
+        locked.connection.execute(
+            "SELECT name, value FROM duckdb_settings()"
+        ).fetchall()
+    )
+    assert {name: found[name] for name in SETTINGS} == SETTINGS
+
+
+@pytest.mark.parametrize("depth", [100, 900, 3000])
+def test_deep_nesting_ends_in_an_answer_or_a_reason(
+    home: Path, query: Callable[..., QueryResult], depth: int
+) -> None:
+    """However deep a statement is, neither the guard nor the parser breaks down."""
+    assert home.exists()
+    sql = "(FROM " * depth + "orders" + ")" * depth
+    try:
+        assert query(f"FROM {sql}").row_count == 3
+    except ToolError as error:
+        assert re.search("cannot be judged|depth limit", str(error))  # noqa: PT017 - either is right
 
 
 def test_a_locked_engine_shows_no_path_of_the_host(locked: Engine) -> None:

@@ -95,9 +95,9 @@ def test_a_replaced_file_does_not_change_a_running_call(
     assert engine.rows("FROM t") == [(1,)]
 
 
-def test_too_much_memory_is_an_error_with_a_remedy(engine: Engine) -> None:
+def test_too_much_memory_is_an_error_of_its_own(engine: Engine) -> None:
     """Nothing is spilled to disk: the limit is the limit."""
-    with pytest.raises(JobError, match="more memory than the 256 MiB") as caught:
+    with pytest.raises(JobError) as caught:
         engine.rows("SELECT count(DISTINCT range) FROM range(100000000)")
     assert caught.value.kind == "memory"
 

@@ -71,7 +71,7 @@ def test_memory_is_bounded_even_inside_one_function(
     """The engine's own limit does not reach there; the process's does."""
     assert home.exists()
     monkeypatch.setenv("TOOLKIT_DATA_MEMORY_BYTES", str(128 << 20))
-    with pytest.raises(ToolError, match="memory"):
+    with pytest.raises(ToolError, match="more memory than the 128 MiB allowed; agg"):
         query(sql)
 
 
@@ -103,7 +103,7 @@ def test_a_worker_that_ignores_its_limits_is_killed(
 
 
 def test_the_worker_sees_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the server, where credentials are wont to be, is handed on."""
+    """No variable of the server, where credentials usually are, is handed on."""
     monkeypatch.setenv("SECRET_TOKEN", "hush")
     read, write = os.pipe()
     shown = "import json, os; print(json.dumps(list(os.environ)))"

@@ -1,5 +1,6 @@
 """The four tools as a user calls them."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,13 @@ from threading import Barrier
 
 import pytest
 
-from toolkit import ToolContext, ToolError, UserContext
+from toolkit import (
+    ToolContext,
+    ToolError,
+    ToolResult,
+    UserContext,
+    UserContextToolFactory,
+)
 from toolkit_data.models import QueryResult
 from toolkit_data.tools import DescribeTable, ListTables, ProfileTable, QueryTables
 
@@ -295,3 +302,28 @@ def test_a_wrong_setting_is_the_operators_to_correct(
     monkeypatch.setenv("TOOLKIT_DATA_THREADS", "lots")
     with pytest.raises(ToolError, match="the operator must correct"):
         ListTables(ann).execute()
+
+
+def test_the_dispatcher_serves_the_tools_to_who_holds_the_scope(
+    home: Path, ann: UserContext
+) -> None:
+    """Through the core: results, our error text, nothing without scope (B66)."""
+    assert home.exists()
+    classes = (ListTables, DescribeTable, ProfileTable, QueryTables)
+
+    async def ask(user: UserContext, sql: str) -> tuple[int, ToolResult]:
+        factory = UserContextToolFactory()
+        async with factory.create_user_tool_system(
+            user_context=user, tool_classes=classes
+        ) as system:
+            result = await system.dispatcher.execute("query_tables", {"sql": sql})
+            return len(system.get_all_tools()), result
+
+    count, answer = asyncio.run(ask(ann, "SELECT id FROM orders ORDER BY id"))
+    assert count == 4
+    assert json.loads(answer.value_json())["rows"] == [[1], [2], [3]]
+    _, refused = asyncio.run(ask(ann, "FROM '/etc/passwd'"))
+    assert refused.error is not None
+    assert "There is no table '/etc/passwd'" in refused.error.message
+    count, hidden = asyncio.run(ask(UserContext(user_id="ann"), "FROM orders"))
+    assert (count, hidden.ok) == (0, False)

@@ -22,7 +22,7 @@ def open_folder(name: str, *, parent: int) -> Iterator[int]:
 
     Raises:
         OSError: It is missing, is not a folder, or is a symbolic link.
-    """  # noqa: DOC502 - by a helper
+    """
     descriptor = os.open(name, FOLDER_FLAGS, dir_fd=parent)
     try:
         yield descriptor

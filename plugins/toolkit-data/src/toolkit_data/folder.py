@@ -31,7 +31,7 @@ def open_user_folder(user: UserContext) -> Iterator[int | None]:
     Raises:
         ToolError: The configuration is missing or wrong, or the id cannot name a
             folder. The text never holds a path.
-    """  # noqa: DOC502 - by a helper
+    """
     descriptor = _open(user)
     try:
         yield descriptor

@@ -46,7 +46,7 @@ class Limits:
 
         Raises:
             ValueError: A setting is no positive number.
-        """  # noqa: DOC502 - by a helper
+        """
         found: dict[str, float] = {}
         for field in fields(cls):
             text = environment.get(PREFIX + field.name.upper())

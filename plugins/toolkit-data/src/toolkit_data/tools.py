@@ -47,7 +47,7 @@ class ListTables:
 
         Raises:
             ToolError: The data folder is not configured as it should be.
-        """  # noqa: DOC502 - by a helper
+        """
         limits = _limits()
         with open_user_folder(self._user) as folder:
             listing = _scan(folder, limits)
@@ -88,7 +88,7 @@ class DescribeTable:
 
         Raises:
             ToolError: There is no such table, or its file cannot be read.
-        """  # noqa: DOC502 - by a helper
+        """
         arguments = {"table": table, "sample_rows": sample_rows}
         result = _run(self._user, Job(name="describe", arguments=arguments), context)
         return TableDescription.model_validate(result)
@@ -124,7 +124,7 @@ class ProfileTable:
         Raises:
             ToolError: There is no such table or column, its file cannot be read, or
                 it is too large to profile within the limits.
-        """  # noqa: DOC502 - by a helper
+        """
         arguments = {"table": table, "columns": columns, "top": top}
         result = _run(self._user, Job(name="profile", arguments=arguments), context)
         return TableProfile.model_validate(result)
@@ -161,7 +161,7 @@ class QueryTables:
 
         Raises:
             ToolError: The statement is not allowed, is wrong, or passes a limit.
-        """  # noqa: DOC502 - by a helper
+        """
         arguments = {"sql": sql, "limit": limit}
         result = _run(self._user, Job(name="query", arguments=arguments), context)
         return QueryResult.model_validate(result)

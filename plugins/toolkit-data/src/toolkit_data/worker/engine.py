@@ -47,7 +47,6 @@ class Engine:
     """
 
     def __init__(self, limits: Limits, *, folder: int) -> None:
-        self._limits = limits
         self._folder = folder
         self._descriptors: list[int] = []
         self._files: dict[str, str] = {}
@@ -76,7 +75,7 @@ class Engine:
 
         Raises:
             JobError: The file is gone, or is not what its name says, or does not fit.
-        """  # noqa: DOC502 - by a helper
+        """
         kind = "TABLE" if load else "VIEW"
         reader = READERS[source.format].format(quote_text(self._open(source)))
         broken = f"{source.file} cannot be read as {source.format}; correct the file. "
@@ -95,7 +94,7 @@ class Engine:
 
         Raises:
             JobError: It failed; `kind` is the error's.
-        """  # noqa: DOC502 - by a helper
+        """
         with self.explaining(kind):
             return self.connection.execute(sql).fetchall()
 
@@ -113,9 +112,9 @@ class Engine:
         try:
             yield
         except duckdb.InterruptException:
-            raise JobError("time", "") from None  # the outermost layer knows the limit
+            raise JobError("time", "") from None  # the parent knows the limits
         except (duckdb.OutOfMemoryException, MemoryError):
-            raise JobError("memory", _out_of_memory(self._limits)) from None
+            raise JobError("memory", "") from None
         except duckdb.Error as error:
             text = self._clean(str(error))
             if remedy:
@@ -203,10 +202,3 @@ def _configuration(limits: Limits) -> dict[str, str | bool | int | float | list[
 
 def _descriptor_folder() -> str:
     return "/proc/self/fd" if Path("/proc/self/fd").exists() else "/dev/fd"
-
-
-def _out_of_memory(limits: Limits) -> str:
-    return (
-        f"This needs more memory than the {limits.memory_bytes >> 20} MiB allowed; "
-        "aggregate or filter earlier, or select fewer columns."
-    )

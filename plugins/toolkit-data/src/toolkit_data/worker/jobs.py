@@ -46,7 +46,7 @@ def bind(engine: Engine, sql: str) -> list[Column]:
 
     Raises:
         JobError: It does not bind; the text is the engine's.
-    """  # noqa: DOC502 - by a helper
+    """
     with engine.explaining("sql"):
         relation = engine.connection.sql(sql)
         return [
@@ -65,7 +65,7 @@ def query(engine: Engine, request: Request, shut: Shut) -> dict[str, Any]:
 
     Raises:
         JobError: It is refused, wrong, or too large.
-    """  # noqa: DOC502 - by a helper
+    """
     checked = check(
         request.arguments["sql"], tables=request.sources, connection=engine.connection
     )
@@ -87,7 +87,7 @@ def fetch(
 
     Raises:
         JobError: It failed, or not even one row fits into a result.
-    """  # noqa: DOC502 - by a helper
+    """
     max_chars = request.limits.max_cell_chars
     names = ", ".join(quote_name(f"c{index}") for index in range(len(columns)))
     wrapped = (
@@ -173,7 +173,7 @@ def describe(engine: Engine, request: Request, shut: Shut) -> dict[str, Any]:
 
     Raises:
         JobError: There is no such table, or its file is broken.
-    """  # noqa: DOC502 - by a helper
+    """
     del shut
     source = find_source(request)
     engine.read(source, load=False)

@@ -22,7 +22,7 @@ def profile(engine: Engine, request: Request, shut: Shut) -> dict[str, Any]:
 
     Raises:
         JobError: There is no such table or column, or its file is broken or too large.
-    """  # noqa: DOC502 - by a helper
+    """
     source = find_source(request)
     check_size(request, [source])
     engine.read(source, load=True)

@@ -14,7 +14,8 @@ class JobError(Exception):
     """The job cannot be done; the text is for the caller and ends with the remedy.
 
     Attributes:
-        kind: `refused`, `unknown_table`, `sql`, `file`, `time`, `memory` or `size`.
+        kind: `refused`, `unknown_table`, `sql`, `file`, `size`, `time` or `memory`;
+            the last two carry no text, since `toolkit_data.sandbox` words them.
     """
 
     def __init__(self, kind: str, message: str) -> None:

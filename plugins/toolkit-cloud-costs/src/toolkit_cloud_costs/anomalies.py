@@ -1,7 +1,7 @@
 """Days on which a service cost far more than on the days before.
 
 Source: B. Iglewicz and D. Hoaglin, "How to Detect and Handle Outliers" (1993): the
-modified z-score, 0.6745 (x − median) ÷ MAD, is an outlier above 3.5. Where the MAD is 0
+modified z-score, 0.6745 (x - median) / MAD, is an outlier above 3.5. Where the MAD is 0
 the mean absolute deviation takes its place, scaled by 1.253314.
 """
 
@@ -13,8 +13,9 @@ from itertools import groupby
 from statistics import median
 from typing import Final
 
+from toolkit_cloud_costs.findings import Anomaly, CostAnomalies, NotJudged
 from toolkit_cloud_costs.ledger import Ledger
-from toolkit_cloud_costs.models import Anomaly, Cost, CostAnomalies, NotJudged
+from toolkit_cloud_costs.models import Cost
 from toolkit_cloud_costs.money import ZERO, to_number
 from toolkit_cloud_costs.quality import describe_basis
 from toolkit_cloud_costs.spend import COST_COLUMNS
@@ -29,7 +30,7 @@ METHOD: Final = (
     "Daily cost of Usage by provider, service and currency; days without charges count "
     f"as 0. Each day with at least {MIN_HISTORY} days before it is compared with the "
     f"median of up to {BASELINE_DAYS} of them; a modified z-score above {THRESHOLD} "
-    "(0.6745 × deviation ÷ MAD) is an anomaly. Only increases are reported."
+    "(0.6745 * deviation / MAD) is an anomaly. Only increases are reported."
 )
 
 
@@ -50,8 +51,7 @@ def find_anomalies(
 ) -> CostAnomalies:
     """Return days that stand out by at least `minimum_excess`, largest excess first.
 
-    Raises:
-        ToolError: The export lacks the cost asked for.
+    Passes on a `ToolError` when the export lacks the cost asked for.
     """
     ledger.require(COST_COLUMNS[cost])
     series = list(read_series(ledger, cost))
@@ -66,8 +66,10 @@ def find_anomalies(
         series_judged=len(judged),
         not_judged=[_refuse(one) for one in series if len(one.costs) <= MIN_HISTORY],
         notes=[
-            f"The first {MIN_HISTORY} days of each service serve as history and are "
-            "not judged.",
+            (
+                f"The first {MIN_HISTORY} days of each service are its history, "
+                "not judged."
+            ),
             "The last day may be incomplete, which can hide an increase.",
         ],
     )
@@ -134,7 +136,7 @@ def _refuse(series: Series) -> NotJudged:
         currency=series.currency,
         days=days,
         reason=(
-            f"{days} days since its first charge; a judgement needs {MIN_HISTORY} "
+            f"Days since its first charge: {days}; a judgement needs {MIN_HISTORY} "
             "days of history and one more."
         ),
     )

@@ -1,4 +1,4 @@
-"""The FOCUS columns that are read, under which names they come, and which must be there.
+"""The FOCUS columns that are read, the names they come under, and which must be.
 
 Source: FinOps Open Cost and Usage Specification (FOCUS), versions 1.0 to 1.2, section
 Columns; 1.3 for `ServiceProviderName`, which takes the place of `ProviderName` in 1.4.

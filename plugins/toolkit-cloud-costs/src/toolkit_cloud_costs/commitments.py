@@ -9,27 +9,30 @@ EffectiveCost of 0, so the two are never added.
 from decimal import Decimal
 from typing import Any, Final
 
+from toolkit_cloud_costs.findings import CommitmentRow, CommitmentUsage, Coverage
 from toolkit_cloud_costs.ledger import Ledger
-from toolkit_cloud_costs.models import CommitmentRow, CommitmentUsage, Coverage
 from toolkit_cloud_costs.money import to_number, to_percent
 from toolkit_cloud_costs.quality import describe_basis, list_distrusted
 
 NEEDED: Final = ("CommitmentDiscountId", "CommitmentDiscountStatus", "EffectiveCost")
 
 NOTES: Final = (
-    "Coverage is measured at list cost over Usage priced Standard or Committed. FOCUS "
-    "does not say which usage a commitment could cover; only services are shown in "
-    "which one is at work.",
-    "Used and unused are amortised (EffectiveCost); purchased is cash (BilledCost). "
-    "They describe the same money and are not to be added.",
+    (
+        "Coverage is measured at list cost over Usage priced Standard or Committed. "
+        "FOCUS does not say which usage a commitment could cover; only services are "
+        "shown in which one is at work."
+    ),
+    (
+        "Used and unused are amortised (EffectiveCost), purchased is cash "
+        "(BilledCost). They describe the same money and are not to be added."
+    ),
 )
 
 
 def describe_commitments(ledger: Ledger) -> CommitmentUsage:
     """Return every commitment of the period, and how far they cover the usage.
 
-    Raises:
-        ToolError: The export lacks a commitment column or EffectiveCost.
+    Passes on a `ToolError` when the export lacks a commitment column or EffectiveCost.
     """
     ledger.require(*NEEDED, "ListCost")
     distrusted = {provider for provider, _ in list_distrusted(ledger)}
@@ -68,8 +71,10 @@ def _notes(rows: list[CommitmentRow]) -> list[str]:
     if not blind:
         return []
     return [
-        f"{blind} of {len(rows)} commitments have no usable EffectiveCost: how much of "
-        "them is used cannot be told from this export."
+        (
+            f"{blind} of {len(rows)} commitments have no usable EffectiveCost: how "
+            "much of them is used cannot be told from this export."
+        )
     ]
 
 

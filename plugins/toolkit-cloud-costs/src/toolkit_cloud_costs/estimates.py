@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from toolkit_cloud_costs.commitments import list_discounts
+from toolkit_cloud_costs.findings import Confidence, Figure, Finding, Unsupported
 from toolkit_cloud_costs.ledger import Ledger
-from toolkit_cloud_costs.models import Confidence, Figure, Finding, Unsupported
 from toolkit_cloud_costs.money import ZERO, to_month, to_number, to_percent
 from toolkit_cloud_costs.rules import CLAIMED, STEADY_LOAD, UNUSED_COMMITMENT, Rule
 
@@ -60,7 +60,7 @@ def _estimate(rule: Rule, row: tuple[Any, ...], days: int) -> Estimate:
         estimated_monthly_saving=to_number(saving),
         calculation=(
             f"{rule.basis}: {to_number(amount)} {currency} in {days} days "
-            f"× 730 h ÷ ({days} × 24 h) = {to_number(saving)} {currency} a month"
+            f"* 730 h / ({days} * 24 h) = {to_number(saving)} {currency} a month"
         ),
         confidence=confidence,
         confidence_reason=reason,
@@ -150,9 +150,9 @@ def _gap(
         currency=currency,
         estimated_monthly_saving=to_number(saving),
         calculation=(
-            f"least on-demand cost of any day {to_number(least)} {currency} − "
+            f"least on-demand cost of any day {to_number(least)} {currency} - "
             f"{to_number(taken)} that unused commitments could carry = "
-            f"{to_number(load)} {currency} a day × {percent} % discount × 730 h ÷ 24 h "
+            f"{to_number(load)} {currency} a day * {percent} % discount * 730 h / 24 h "
             f"= {to_number(saving)} {currency} a month"
         ),
         confidence="medium",

@@ -1,11 +1,10 @@
 """A billing export as one clean table in a locked, in-memory database."""
 
 import csv
-import gzip
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -14,12 +13,7 @@ from typing import Any, Final
 import duckdb
 
 from toolkit import ToolError
-from toolkit_cloud_costs.columns import (
-    OPTIONAL,
-    REQUIRED,
-    list_missing,
-    match_columns,
-)
+from toolkit_cloud_costs.reader import explain_unreadable, stage_file
 from toolkit_cloud_costs.schema import (
     CREATE_CHARGES,
     INSERT_CHARGES,
@@ -32,14 +26,6 @@ Row = tuple[Any, ...]
 
 DEFAULT_MEMORY: Final = "1GB"
 _MEMORY = re.compile(r"[1-9][0-9]*(MB|GB)")
-
-READ_CSV: Final = (
-    "read_csv($file, auto_detect = false, columns = $columns, header = true, "
-    "delim = ',', quote = '\"', escape = '\"')"
-)
-"""Nothing is guessed: duckdb's detection skips leading rows that do not fit."""
-
-READ_PARQUET: Final = "read_parquet($file)"
 
 
 class Ledger:
@@ -72,8 +58,8 @@ class Ledger:
     def load(self) -> None:
         """Read every file of the source, then lock the database.
 
-        Raises:
-            ToolError: A file is not FOCUS, cannot be read, or does not fit in memory.
+        Passes on a `ToolError` when a file is not FOCUS, cannot be read, or does not
+        fit in memory.
         """
         self.execute("SET TimeZone = 'UTC'")
         for statement in (*MACROS, CREATE_CHARGES):
@@ -86,8 +72,7 @@ class Ledger:
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
         """Run a statement whose rows nobody needs.
 
-        Raises:
-            ToolError: The call's time or the memory limit is used up.
+        Passes on a `ToolError` when the call's time or the memory limit is used up.
         """
         self.rows(sql, values)
 
@@ -109,8 +94,7 @@ class Ledger:
     def row(self, sql: str, values: Mapping[str, Any] | None = None) -> Row:
         """Return the only row of a query, such as one of totals.
 
-        Raises:
-            ToolError: The call's time or the memory limit is used up.
+        Passes on a `ToolError` when the call's time or the memory limit is used up.
         """
         return self.rows(sql, values)[0]
 
@@ -129,8 +113,12 @@ class Ledger:
             raise ToolError(text)
 
     def keep(self, start: date | None, end: date | None, provider: str | None) -> None:
-        """Forget charges that start outside of `start` to `end` (both included) or are
-        another provider's.
+        """Forget all charges but those of some days and, if given, of one provider.
+
+        Args:
+            start: First day (UTC) to keep, by the start of the charge.
+            end: Last day (UTC) to keep.
+            provider: Its name, compared without case.
 
         Raises:
             ToolError: Nothing is left; the text says what the export does hold.
@@ -156,28 +144,20 @@ class Ledger:
         self._database.close()
 
     def _load_file(self, path: Path) -> None:
-        is_parquet = path.name.casefold().endswith(".parquet")
-        values: dict[str, Any] = {"file": str(path)}
         try:
-            if is_parquet:
-                types = {name: kind for name, kind, *_ in self.rows(_DESCRIBE, values)}
-            else:
-                types = dict.fromkeys(_read_header(path), "VARCHAR")
-                values["columns"] = types
-            matched = _match(path.name, types)
-            reader = READ_PARQUET if is_parquet else READ_CSV
-            self.execute(_stage(matched, types, reader), values)
+            matched = stage_file(path, self.rows)
         except (duckdb.Error, OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ToolError(_unreadable(path.name, error)) from None
+            raise ToolError(explain_unreadable(path, error)) from None
         self._check_values(path.name)
         self.execute(INSERT_CHARGES, {"file_name": path.name})
-        self.columns |= matched.keys()
+        self.execute("DROP TABLE staged")
+        self.columns |= matched
 
     def _check_values(self, name: str) -> None:
         for column, count, example in self.rows(UNREADABLE):
             if count:
                 text = (
-                    f"{name}: {count} values of {column} cannot be read, such as "
+                    f"{name}: values of {column} that cannot be read: {count}, such as "
                     f"{example!r}. FOCUS wants numbers like -1234.5 or 2E-7 and times "
                     "like 2025-01-31T00:00:00Z; correct the export."
                 )
@@ -211,6 +191,8 @@ def open_ledger(
         if timer:
             timer.daemon = True
             timer.start()
+        if seconds is not None and seconds <= 0:
+            ledger.expire()
         ledger.load()
         yield ledger
     finally:
@@ -219,8 +201,6 @@ def open_ledger(
             timer.join()
         ledger.close()
 
-
-_DESCRIBE = "DESCRIBE SELECT * FROM read_parquet($file)"
 
 _EXTENT = """
 SELECT min(start_at)::DATE, max(start_at)::DATE,
@@ -254,57 +234,3 @@ def _limits(
         "end": datetime.combine(after, time.min),
         "provider": (provider or "").strip(),
     }
-
-
-def _match(name: str, header: Iterable[str]) -> dict[str, str]:
-    matched = match_columns(header)
-    missing = list_missing(matched)
-    if missing:
-        text = (
-            f"{name} is not a FOCUS export: it lacks {', '.join(missing)}. Export the "
-            "billing data in the FOCUS format, comma-separated with a header, or as "
-            "Parquet."
-        )
-        raise ToolError(text)
-    return matched
-
-
-def _stage(matched: Mapping[str, str], types: Mapping[str, str], reader: str) -> str:
-    """Return SQL that copies the known columns as text; names come quoted."""
-    selected = [
-        f"{_as_text(matched[column], types[matched[column]])} AS {column}"
-        if column in matched
-        else f"NULL::VARCHAR AS {column}"
-        for column in (*REQUIRED, *OPTIONAL)
-    ]
-    return (
-        "CREATE OR REPLACE TEMP TABLE staged AS "
-        f"SELECT row_number() OVER () AS row_number, {', '.join(selected)} "  # noqa: S608 - names are quoted, values bound
-        f"FROM {reader}"
-    )
-
-
-def _as_text(name: str, kind: str) -> str:
-    quoted = '"' + name.replace('"', '""') + '"'
-    nested = kind.startswith(("MAP", "STRUCT"))
-    return f"to_json({quoted})::VARCHAR" if nested else f"{quoted}::VARCHAR"
-
-
-def _read_header(path: Path) -> list[str]:
-    opener = gzip.open if path.name.casefold().endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), [])
-    return [
-        name if name not in header[:index] else f"{name} ({index})"
-        for index, name in enumerate(header)
-    ]
-
-
-def _unreadable(name: str, error: Exception) -> str:
-    reason = re.split(r"Possible fixes|Possible Solution|LINE 1", str(error))[0]
-    if isinstance(error, OSError):  # its text would show the operator's path
-        reason = error.strerror or type(error).__name__
-    return (
-        f"{name} cannot be read: {' '.join(reason.split())[:300]}. "
-        "Export it again as UTF-8 CSV with one header line, or as Parquet."
-    )

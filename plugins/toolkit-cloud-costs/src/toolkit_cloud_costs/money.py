@@ -8,7 +8,7 @@ CENT_FRACTION: Final = Decimal("0.0001")
 """Results are rounded once, at the end, to four places: unit prices are that small."""
 
 HOURS_A_MONTH: Final = Decimal(730)
-"""365 days × 24 hours ÷ 12, the month that cloud price lists use."""
+"""365 days * 24 hours / 12, the month that cloud price lists use."""
 
 
 def to_number(amount: Decimal | None) -> float:
@@ -24,5 +24,5 @@ def to_percent(part: Decimal | None, whole: Decimal | None) -> float | None:
 
 
 def to_month(amount: Decimal, days: int) -> Decimal:
-    """Return what `amount` over `days` observed days comes to in a month of 730 hours."""
+    """Return what `amount` over `days` days comes to in a month of 730 hours."""
     return amount * HOURS_A_MONTH / 24 / days

@@ -5,10 +5,10 @@ from decimal import Decimal
 from typing import Final
 
 from toolkit_cloud_costs.anomalies import find_anomalies
+from toolkit_cloud_costs.findings import Anomaly, Figure, Finding, Unsupported
 from toolkit_cloud_costs.ledger import Ledger
-from toolkit_cloud_costs.models import Figure, Finding, Unsupported
 from toolkit_cloud_costs.money import to_number, to_percent
-from toolkit_cloud_costs.spend import Days
+from toolkit_cloud_costs.movers import Days
 
 MOST_ANOMALIES: Final = 5
 LEAST_EXCESS: Final = Decimal(1)
@@ -53,13 +53,13 @@ def note_untagged(ledger: Ledger) -> Iterator[Finding | Unsupported]:
 
 
 def note_anomalies(ledger: Ledger, window: Days) -> Iterator[Finding | Unsupported]:
-    """Yield the largest anomalies of the window."""
+    """Yield the worst day of each service that had one in the window."""
     judged = find_anomalies(ledger, "billed", LEAST_EXCESS, MANY)
     if not judged.series_judged:
         reason = "No service has the two weeks of daily history that it takes."
         yield Unsupported(rule="anomaly", reason=reason)
     recent = [one for one in judged.anomalies if one.day >= window.first]
-    for one in recent[:MOST_ANOMALIES]:
+    for one, days in _worst_days(recent)[:MOST_ANOMALIES]:
         values = {"day": one.day, "provider": one.provider, "service": one.service}
         (examples,) = ledger.row(_EXAMPLES, values)
         yield Finding(
@@ -84,8 +84,17 @@ def note_anomalies(ledger: Ledger, window: Days) -> Iterator[Finding | Unsupport
                 Figure(name="cost of the day", value=one.cost, unit=one.currency),
                 Figure(name="median before", value=one.expected, unit=one.currency),
                 Figure(name="excess", value=one.excess, unit=one.currency),
+                Figure(name="days that stand out", value=days, unit="days"),
             ],
         )
+
+
+def _worst_days(anomalies: list[Anomaly]) -> list[tuple[Anomaly, int]]:
+    services: dict[tuple[str, str, str], list[Anomaly]] = {}
+    for one in anomalies:  # largest excess first
+        key = (one.currency, one.provider, one.service)
+        services.setdefault(key, []).append(one)
+    return [(days[0], len(days)) for days in services.values()]
 
 
 _UNTAGGED = """

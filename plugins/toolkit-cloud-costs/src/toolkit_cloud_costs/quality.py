@@ -43,8 +43,8 @@ def list_notes(ledger: Ledger) -> list[str]:
         copies = ledger.row(_COPIES)[0]
         if copies:
             notes.append(
-                f"{copies} charges occur alike in several files and are counted each "
-                "time; if a file is a copy, name one file with `export`."
+                f"Charges that occur alike in several files, counted each time: "
+                f"{copies}. If a file is a copy, name one file with `export`."
             )
     return notes
 
@@ -60,7 +60,7 @@ def _missing_costs(ledger: Ledger) -> list[str]:
     names = ("EffectiveCost", "ListCost", "ContractedCost")
     counts = ledger.row(_MISSING_COSTS)
     return [
-        f"{count} rows have no {name} and add nothing where it is summed."
+        f"Rows without {name}, which add nothing where it is summed: {count}."
         for name, count in zip(names, counts, strict=True)
         if count and name in ledger.columns
     ]
@@ -86,16 +86,19 @@ FROM charges
 """
 
 _COUNT_NOTES = (
-    "{} rows have no BilledCost and add nothing.",
-    "{} Usage or Purchase rows are negative (refunds); they lower the sums.",
-    "{} rows correct an earlier billing period (ChargeClass Correction).",
-    "{} rows have a ChargeCategory that FOCUS does not know; they are summed as they "
-    "are.",
-    "{} Usage rows last longer than a day; they are booked on their first day and left "
-    "out of the anomalies.",
-    "{} rows are billed in another month than they start in; group by `billing_period` "
-    "to compare with invoices.",
-    "{} rows have Tags that are no JSON object; they count as untagged.",
+    "Rows without BilledCost, which add nothing: {}.",
+    "Negative Usage or Purchase rows (refunds), which lower the sums: {}.",
+    "Rows that correct an earlier billing period (ChargeClass Correction): {}.",
+    "Rows of a ChargeCategory that FOCUS does not know, summed all the same: {}.",
+    (
+        "Usage rows longer than a day, booked on their first day and left out of the "
+        "anomalies: {}."
+    ),
+    (
+        "Rows billed in another month than they start in (group by `billing_period` "
+        "to compare with invoices): {}."
+    ),
+    "Rows whose Tags are no JSON object, counted as untagged: {}.",
 )
 
 _MISSING_COSTS = """

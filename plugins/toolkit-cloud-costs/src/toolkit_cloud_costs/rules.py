@@ -7,7 +7,7 @@ charge is saved twice. The order is that of confidence.
 from dataclasses import dataclass
 from typing import Final
 
-from toolkit_cloud_costs.models import Confidence
+from toolkit_cloud_costs.findings import Confidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,17 +192,18 @@ RULES: Final = (
     OFF_HOURS,
 )
 
-CREATE_RECENT: Final = """
-CREATE TEMP TABLE recent AS
-SELECT row_number() OVER (ORDER BY file_name, row_number) AS id, *
-FROM charges WHERE start_at >= $first
-"""
+CREATE_BOUND: Final = "CREATE TEMP TABLE bound AS SELECT $first::TIMESTAMP AS first"
 
 CREATE_DISTRUSTED: Final = """
 CREATE TEMP TABLE distrusted AS SELECT unnest($providers::VARCHAR[]) AS provider
 """
 
 CREATE_CLAIMS: Final = (
+    # a view, so that a large export is not held twice; rows were inserted in order
+    """
+    CREATE TEMP VIEW recent AS
+    SELECT rowid AS id, * FROM charges WHERE start_at >= (SELECT first FROM bound)
+    """,
     """
     CREATE TEMP TABLE claims (
         id BIGINT, subject VARCHAR, amount DECIMAL(38, 18), rule VARCHAR)

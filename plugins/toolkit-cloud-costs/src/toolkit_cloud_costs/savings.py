@@ -7,24 +7,24 @@ from decimal import Decimal
 from typing import Final
 
 from toolkit_cloud_costs.estimates import Estimate, apply_rule, find_commitment_gap
-from toolkit_cloud_costs.ledger import Ledger
-from toolkit_cloud_costs.models import (
+from toolkit_cloud_costs.findings import (
     Confidence,
     Finding,
     SavingsReport,
     SavingsTotal,
     Unsupported,
 )
+from toolkit_cloud_costs.ledger import Ledger
 from toolkit_cloud_costs.money import ZERO, to_month, to_number
+from toolkit_cloud_costs.movers import DEFAULT_DAYS, Days
 from toolkit_cloud_costs.notable import note_anomalies, note_untagged
 from toolkit_cloud_costs.quality import describe_basis, list_distrusted
 from toolkit_cloud_costs.rules import (
+    CREATE_BOUND,
     CREATE_CLAIMS,
     CREATE_DISTRUSTED,
-    CREATE_RECENT,
     RULES,
 )
-from toolkit_cloud_costs.spend import DEFAULT_DAYS, Days
 
 SHORT_WINDOW: Final = 7
 """Days below which a month is guessed from too little to be more than a hint."""
@@ -53,8 +53,7 @@ def report_savings(ledger: Ledger, limit: int) -> SavingsReport:
 
     No charge is claimed by two rules, so the savings of one currency may be added.
 
-    Raises:
-        ToolError: The call's time or memory is used up.
+    Passes on a `ToolError` when the call's time or memory is used up.
     """
     window = _open_window(ledger)
     distrusted = [provider for provider, _ in list_distrusted(ledger)]
@@ -84,7 +83,7 @@ def report_savings(ledger: Ledger, limit: int) -> SavingsReport:
 def _open_window(ledger: Ledger) -> Days:
     first, last = ledger.row(_SPAN)
     window = Days(max(first, last - timedelta(days=DEFAULT_DAYS - 1)), last)
-    ledger.execute(CREATE_RECENT, {"first": window.first})
+    ledger.execute(CREATE_BOUND, {"first": window.first})
     for statement in CREATE_CLAIMS:
         ledger.execute(statement)
     return window
@@ -123,7 +122,7 @@ def _total(currency: str, cost: Decimal, ranked: list[Estimate]) -> SavingsTotal
         currency=currency,
         estimated_monthly_saving=to_number(sum(sums.values(), ZERO)),
         by_confidence={trust: to_number(amount) for trust, amount in sums.items()},
-        monthly_billed_cost=to_number(cost),
+        monthly_usage_cost=to_number(cost),
         findings=len(own),
     )
 
@@ -142,6 +141,6 @@ _SPAN = "SELECT min(start_at)::DATE, max(start_at)::DATE FROM charges"
 
 _COSTS = """
 SELECT currency,
-    coalesce(sum(billed_cost) FILTER (charge_category <> 'Purchase'), 0)
+    coalesce(sum(billed_cost) FILTER (charge_category = 'Usage'), 0)
 FROM recent GROUP BY currency ORDER BY count(*) DESC, currency
 """

@@ -23,8 +23,7 @@ def find_untagged(
     Keys are compared exactly, as providers do; other spellings are reported as near
     misses. An empty value counts as missing.
 
-    Raises:
-        ToolError: The export has no Tags, or not the cost asked for.
+    Passes on a `ToolError` when the export has no Tags, or not the cost asked for.
     """
     ledger.require("Tags")
     Grouping(cost=cost).measure(ledger)

@@ -16,21 +16,20 @@ from pydantic import Field
 from toolkit import ToolContext
 from toolkit_cloud_costs.anomalies import find_anomalies
 from toolkit_cloud_costs.commitments import describe_commitments
+from toolkit_cloud_costs.findings import CommitmentUsage, CostAnomalies, SavingsReport
 from toolkit_cloud_costs.ledger import Ledger, open_ledger
 from toolkit_cloud_costs.models import (
-    CommitmentUsage,
     Cost,
-    CostAnomalies,
     CostOverview,
     Dimension,
-    SavingsReport,
     SpendBreakdown,
     TopMovers,
     UntaggedSpend,
 )
+from toolkit_cloud_costs.movers import list_movers
 from toolkit_cloud_costs.savings import report_savings
 from toolkit_cloud_costs.source import find_source
-from toolkit_cloud_costs.spend import Grouping, break_down, list_movers, overview
+from toolkit_cloud_costs.spend import Grouping, break_down, overview
 from toolkit_cloud_costs.tags import find_untagged
 
 Limit = Annotated[int, Field(ge=1, le=200)]
@@ -65,7 +64,7 @@ class _CostTool:
 
 
 class CostOverviewTool(_CostTool):
-    """Say what the billing export holds: period, providers, currencies, totals, quality.
+    """Say what the billing export holds: period, providers, totals, quality.
 
     Ask this first. Its notes say which figures of this export to trust.
     """
@@ -73,24 +72,26 @@ class CostOverviewTool(_CostTool):
     name = "cost_overview"
 
     def execute(
-        self, export: str | None = None, *, context: ToolContext
+        self, *, export: str | None = None, context: ToolContext
     ) -> CostOverview:
         """Describe the export.
 
         Args:
             export: One file of the user's folder; all of them when absent.
+            context: The call; given by the dispatcher, never by the caller.
         """
         with _open(context, _Scope(export=export)) as ledger:
             return overview(ledger)
 
 
 class SpendBreakdownTool(_CostTool):
-    """Break cloud spend down by service, account, region, provider, period, tag…"""
+    """Break cloud spend down by service, account, region, provider, period or tag."""
 
     name = "spend_breakdown"
 
     def execute(  # noqa: PLR0913 - each one is an argument of the tool
         self,
+        *,
         group_by: Dimension = "service",
         cost: Cost = "billed",
         tag_key: str | None = None,
@@ -99,7 +100,6 @@ class SpendBreakdownTool(_CostTool):
         provider: str | None = None,
         limit: Limit = 20,
         export: str | None = None,
-        *,
         context: ToolContext,
     ) -> SpendBreakdown:
         """Sum one cost by one dimension.
@@ -114,6 +114,7 @@ class SpendBreakdownTool(_CostTool):
             provider: Only this provider, such as AWS.
             limit: Most groups to return.
             export: One file of the user's folder; all of them when absent.
+            context: The call; given by the dispatcher, never by the caller.
         """
         scope = _Scope(start=start, end=end, provider=provider, export=export)
         with _open(context, scope) as ledger:
@@ -128,6 +129,7 @@ class TopMoversTool(_CostTool):
 
     def execute(  # noqa: PLR0913 - each one is an argument of the tool
         self,
+        *,
         group_by: Dimension = "service",
         cost: Cost = "billed",
         days: Annotated[int, Field(ge=1, le=366)] | None = None,
@@ -135,7 +137,6 @@ class TopMoversTool(_CostTool):
         provider: str | None = None,
         limit: Limit = 10,
         export: str | None = None,
-        *,
         context: ToolContext,
     ) -> TopMovers:
         """Compare two periods of the same length, next to each other.
@@ -149,6 +150,7 @@ class TopMoversTool(_CostTool):
             provider: Only this provider, such as AWS.
             limit: Most rows to return.
             export: One file of the user's folder; all of them when absent.
+            context: The call; given by the dispatcher, never by the caller.
         """
         with _open(
             context, _Scope(end=end, provider=provider, export=export)
@@ -164,6 +166,7 @@ class UntaggedSpendTool(_CostTool):
 
     def execute(  # noqa: PLR0913 - each one is an argument of the tool
         self,
+        *,
         required_keys: Annotated[list[str], Field(max_length=20)] | None = None,
         cost: Cost = "billed",
         start: date | None = None,
@@ -171,7 +174,6 @@ class UntaggedSpendTool(_CostTool):
         provider: str | None = None,
         limit: Limit = 20,
         export: str | None = None,
-        *,
         context: ToolContext,
     ) -> UntaggedSpend:
         """Sum Usage and Purchase charges that lack tags; taxes and credits have none.
@@ -186,6 +188,7 @@ class UntaggedSpendTool(_CostTool):
             provider: Only this provider, such as AWS.
             limit: Most services to return.
             export: One file of the user's folder; all of them when absent.
+            context: The call; given by the dispatcher, never by the caller.
         """
         scope = _Scope(start=start, end=end, provider=provider, export=export)
         with _open(context, scope) as ledger:
@@ -199,11 +202,11 @@ class CommitmentUsageTool(_CostTool):
 
     def execute(
         self,
+        *,
         start: date | None = None,
         end: date | None = None,
         provider: str | None = None,
         export: str | None = None,
-        *,
         context: ToolContext,
     ) -> CommitmentUsage:
         """List commitments with their waste, and the coverage of the services.
@@ -213,6 +216,7 @@ class CommitmentUsageTool(_CostTool):
             end: Last day (UTC), included.
             provider: Only this provider, such as AWS.
             export: One file of the user's folder; all of them when absent.
+            context: The call; given by the dispatcher, never by the caller.
         """
         scope = _Scope(start=start, end=end, provider=provider, export=export)
         with _open(context, scope) as ledger:
@@ -226,6 +230,7 @@ class CostAnomaliesTool(_CostTool):
 
     def execute(  # noqa: PLR0913 - each one is an argument of the tool
         self,
+        *,
         minimum_excess: Annotated[Decimal, Field(ge=0)] = Decimal(1),
         cost: Cost = "billed",
         start: date | None = None,
@@ -233,7 +238,6 @@ class CostAnomaliesTool(_CostTool):
         provider: str | None = None,
         limit: Limit = 20,
         export: str | None = None,
-        *,
         context: ToolContext,
     ) -> CostAnomalies:
         """Judge each day by a robust statistic; services with little history are named.
@@ -247,6 +251,7 @@ class CostAnomaliesTool(_CostTool):
             provider: Only this provider, such as AWS.
             limit: Most anomalies to return.
             export: One file of the user's folder; all of them when absent.
+            context: The call; given by the dispatcher, never by the caller.
         """
         scope = _Scope(start=start, end=end, provider=provider, export=export)
         with _open(context, scope) as ledger:
@@ -264,11 +269,11 @@ class SavingsReportTool(_CostTool):
 
     def execute(
         self,
+        *,
         end: date | None = None,
         provider: str | None = None,
         limit: Limit = 20,
         export: str | None = None,
-        *,
         context: ToolContext,
     ) -> SavingsReport:
         """Ask every savings rule about the charges.
@@ -278,6 +283,7 @@ class SavingsReportTool(_CostTool):
             provider: Only this provider, such as AWS.
             limit: Most findings to return; the totals cover all of them.
             export: One file of the user's folder; all of them when absent.
+            context: The call; given by the dispatcher, never by the caller.
         """
         with _open(
             context, _Scope(end=end, provider=provider, export=export)

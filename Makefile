@@ -7,7 +7,9 @@ SHELL := /bin/sh
 
 # Paths stay relative, so that a folder with spaces in its name works too.
 BIN := .venv/bin
-RUN := env -u PYTHONPATH -u PYTHONHOME $(BIN)/python
+# What a caller's shell, or this make, says about other programs stays out of ours.
+FOREIGN := PYTHONPATH PYTHONHOME ARGS MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+RUN := env $(FOREIGN:%=-u %) $(BIN)/python
 PYTEST := $(RUN) -m pytest
 ARGS ?=
 
@@ -19,7 +21,7 @@ endef
 help: ## Show this list
 	@echo "make <target> [ARGS='…' for pytest] [PYTHON=/path/to/python]"
 	@echo
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile \
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile \
 	    | while IFS='|' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
 
 # ------------------------------------------------------------------------ environment
@@ -46,7 +48,7 @@ demo: install ## Discover the four plugins, and let two users run their tools
 
 .PHONY: test unit integration e2e mission-critical coverage
 test: install-test ## Run all tests: unit, integration, e2e, mission critical
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --junit-xml=build/junit.xml $(ARGS)
 unit: install-test ## Run phase 1 only
 	$(PYTEST) -m unit $(ARGS)
 integration: install-test ## Run phase 2 only

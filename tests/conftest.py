@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +27,14 @@ PHASE_OF_FOLDER: Final = {
 }
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its phase, then sort by phase, keeping the order within."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark each test before `-m` selects; sort by phase after the order is shuffled."""
     for item in items:
         if phase_of_markers(item) is None:
             item.add_marker(phase_of_folder(item.path))
         item.add_marker("no_docker")  # nothing here needs a container (S21)
+    yield
     items.sort(key=lambda item: PHASES.index(phase_of_markers(item) or "unit"))
 
 

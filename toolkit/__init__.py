@@ -9,9 +9,7 @@ Every public name below can be imported from here. Names load on first use, so
 ``toolkit.errors`` and ``toolkit.testing`` are promised to stay.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # type checkers know the name; importing typing takes 5 ms
 if TYPE_CHECKING:
     from toolkit.adapters import adapt_tool
     from toolkit.app import Toolkit
@@ -192,7 +190,7 @@ def __getattr__(name: str) -> object:
     if module is None:
         text = f"module 'toolkit' has no attribute {name!r}"
         raise AttributeError(text)
-    value: object = getattr(import_module(module), name)
+    value: object = getattr(__import__(module, fromlist=(name,)), name)
     globals()[name] = value
     return value
 

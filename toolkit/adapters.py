@@ -41,9 +41,9 @@ def adapt_tool(
 
     Args:
         target: An instance, such as another framework's tool. Where it has an
-            ``args_schema`` (a pydantic model class), the arguments come from that, and
-            methods like ``ainvoke`` get them as one mapping; otherwise they come from
-            the method's own signature.
+            ``args_schema`` (a pydantic model class), or a ``get_input_schema()`` that
+            returns one, the arguments come from that, and methods like ``ainvoke`` get
+            them as one mapping; otherwise they come from the method's own signature.
         name: The tool's name; by default the target's `name`, else one made from its
             class.
         method: The method to call; by default the first there is of `METHODS`.
@@ -95,6 +95,8 @@ def _execute(target: object, method: str) -> Callable[..., Any]:
     """Make the execute function of an adapted class, with a signature of its own."""
     bound = getattr(target, method)
     schema = getattr(target, "args_schema", None)
+    if schema is None and callable(infer := getattr(target, "get_input_schema", None)):
+        schema = infer()  # a tool that was given none tells what its code takes
     fields: Mapping[str, Any] | None = getattr(schema, "model_fields", None)
     if method not in _TAKES_ONE_INPUT:
         fields = None

@@ -1,5 +1,6 @@
 """Ending the life of a user's tool instance, whatever its clean-up does."""
 
+import inspect
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -11,10 +12,13 @@ def close_now(instance: object) -> bool:
     """Run an instance's `close`; what it raises is logged.
 
     Returns:
-        False when the instance cleans up with `aclose` only, which needs a loop.
+        False when the instance cleans up with `aclose` only, or with an async `close`:
+        both need a loop.
     """
     try:
         close = getattr(instance, "close", None)
+        if inspect.iscoroutinefunction(close):
+            return False
         if close is not None:
             close()
             return True
@@ -28,6 +32,6 @@ async def close_later(instances: Iterable[Any]) -> None:
     """Run each instance's `aclose`, one after the other; what they raise is logged."""
     for instance in instances:
         try:
-            await instance.aclose()
+            await (getattr(instance, "aclose", None) or instance.close)()
         except Exception:
             logger.exception("aclose of %s failed", type(instance).__name__)

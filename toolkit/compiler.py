@@ -105,7 +105,11 @@ class CompiledTool:
 
 
 def compile_tool(
-    target: object, *, contract: ToolContract = STRICT, origin: Origin | None = None
+    target: object,
+    *,
+    contract: ToolContract = STRICT,
+    origin: Origin | None = None,
+    is_recipe: bool = True,
 ) -> CompiledTool:
     """Judge an object and compile it.
 
@@ -113,9 +117,12 @@ def compile_tool(
         target: Any object at all.
         contract: The judge.
         origin: Where it was found, for messages; by default its own module.
+        is_recipe: Whether each user gets a copy of an instance; False where it is one
+            user's own already, and need not be copyable.
 
     Raises:
         InvalidToolError: It is no tool; `reason` is a `RejectionReason`.
+        KeyboardInterrupt: The user interrupts; all else that it raises is a rejection.
     """
     origin = origin or origin_of(target)
     verdict, subject = contract.examine(target)
@@ -124,10 +131,12 @@ def compile_tool(
             origin, str(verdict.reason or RejectionReason.UNREADABLE), verdict.detail
         )
     try:
+        if is_recipe and not subject.is_class:
+            _check_copy(target, subject, origin)
         return _compile(target, subject, contract, origin)
-    except InvalidToolError:
+    except (InvalidToolError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # its attributes, hints or copying ran its code
         reason = RejectionReason.UNSUPPORTED_SIGNATURE
         why = f"cannot be offered to callers: {describe_error(error)}. {reason.remedy}"
         text = f"{contract.method} of {label(subject)} {why}"
@@ -135,13 +144,19 @@ def compile_tool(
 
 
 def origin_of(target: object) -> Origin:
-    """Return where an object handed in was defined, whatever it does. Never raises."""
+    """Return where an object handed in was defined, whatever it does.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
     cls = target if issubclass(type(target), type) else type(target)
     kind = type.__dict__["__qualname__"].__get__(cls)
     try:
         subject = Subject(target, "execute")
         module, name = subject.read("__module__"), subject.read("__qualname__")
-    except Exception:  # noqa: BLE001 - reading an instance may run its class's code
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - reading an instance may run its class's code
         module, name = class_space(type(target)).get("__module__"), kind
     shown = name if type(name) is str else kind
     return Origin(reference=f"{module}:{shown}" if type(module) is str else shown)
@@ -163,8 +178,6 @@ def _compile(
         namespace=dict(class_space(subject.cls)),
         documents=documents,
     )
-    if not subject.is_class:
-        _check_copy(target, subject, origin)
     return CompiledTool(
         target=target,
         definition=_definition(subject, facts, signature, documents[0]),
@@ -189,7 +202,9 @@ def _check_copy(target: object, subject: Subject, origin: Origin) -> None:
     """Make sure that each user can have a copy of a published instance."""
     try:
         copy.deepcopy(target)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         reason = RejectionReason.NOT_COPYABLE
         why = (
             f"cannot be copied for each user: {describe_error(error)}. {reason.remedy}"

@@ -45,15 +45,15 @@ def _check_id(name: str, value: object) -> None:
         raise InvalidUserContextError(name, "is a placeholder, not a real id")
 
 
-def _names(name: str, value: Iterable[str]) -> frozenset[str]:
+def _names(name: str, value: object) -> frozenset[str]:
     if isinstance(value, str | bytes):
         raise InvalidUserContextError(
             name, f"is one string; pass a set such as {{{value!r}}}"
         )
-    names = frozenset(value) if isinstance(value, Iterable) else {None}
+    names = tuple(value) if isinstance(value, Iterable) else (value,)
     if not all(isinstance(item, str) and item for item in names):
         raise InvalidUserContextError(name, "holds something other than names")
-    return names
+    return frozenset(names)
 
 
 def _freeze(value: Any) -> Any:  # noqa: ANN401 - any value the backend attaches
@@ -84,7 +84,8 @@ class UserContext:
 
     Raises:
         InvalidUserContextError: An id is empty, a placeholder or no string; roles or
-            scopes are one bare string; the depth is out of bounds.
+            scopes are one bare string or hold other things than names; metadata is no
+            mapping; the depth is out of bounds.
     """
 
     user_id: str
@@ -102,8 +103,12 @@ class UserContext:
         """Check every field, then freeze the collections."""
         for name in ("user_id", "session_id", "thread_id", "run_id"):
             _check_id(name, getattr(self, name))
-        if not 0 <= self.depth <= MAX_DEPTH:
+        if self.parent_run_id is not None:
+            _check_id("parent_run_id", self.parent_run_id)
+        if type(self.depth) is not int or not 0 <= self.depth <= MAX_DEPTH:
             raise InvalidUserContextError("depth", f"is not within 0 to {MAX_DEPTH}")
+        if not isinstance(self.metadata, Mapping):
+            raise InvalidUserContextError("metadata", "is not a mapping")
         object.__setattr__(self, "roles", _names("roles", self.roles))
         object.__setattr__(self, "scopes", _names("scopes", self.scopes))
         object.__setattr__(self, "metadata", _freeze(self.metadata))

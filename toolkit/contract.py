@@ -183,7 +183,9 @@ def judge_pydantic_model(subject: Subject) -> Verdict | None:
     """Reject pydantic models of v1 and v2, their instances and aliases of them."""
     cls: object = subject.cls
     if _is_alias(subject):
-        cls = _instance_dict(subject.obj).get("__origin__")
+        is_plain = type(subject.obj) is GenericAlias  # has no __dict__ of its own
+        found = subject.obj.__origin__ if is_plain else None  # type: ignore[attr-defined]  # its real type has it
+        cls = found or _instance_dict(subject.obj).get("__origin__")
         if not issubclass(type(cls), type):
             return None
     for module in ("pydantic.main", "pydantic.v1.main"):

@@ -7,7 +7,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,12 +19,16 @@ from toolkit.catalog import Authorizer, ListedTool
 from toolkit.context import ToolContext, UserContext
 from toolkit.errors import (
     CallLimitError,
+    RegistryClosedError,
     ToolAccessError,
     ToolCancelledError,
+    ToolConstructionError,
+    ToolError,
     ToolExecutionError,
     ToolkitError,
     ToolNotFoundError,
     ToolTimeoutError,
+    kind_of_error,
 )
 from toolkit.events import EventType, Sink, ToolEvent, deliver, redact
 from toolkit.executors import Executor, Invoke
@@ -36,6 +40,9 @@ from toolkit.tool_registry import ToolRegistry, near_names
 logger = logging.getLogger(__name__)
 
 _NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
+
+_TOLD: Final = (ToolError, ToolConstructionError, RegistryClosedError)
+"""The errors of a running call whose text is meant for its caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +198,8 @@ class UnifiedToolDispatcher:
         self, name: str, arguments: Arguments, timeout: float | None, call_id: str
     ) -> ToolCall:
         """Find, authorize, validate and limit; nothing has run when this raises."""
+        if self._is_closed:
+            raise RegistryClosedError(self.registry.name)
         listed = self._find(name)
         self._authorize(name, listed)
         checked = listed.tool.signature.validate(name, arguments)
@@ -255,9 +264,9 @@ class UnifiedToolDispatcher:
 
     async def _run(self, call: ToolCall, started: float) -> ToolResult:
         self._counts["calls"] += 1
-        self._tell(call, EventType.TOOL_EXECUTING)
         result: ToolResult | None = None
         try:
+            self._tell(call, EventType.TOOL_EXECUTING)
             result = await self._outcome(call, started)
         finally:  # also when the caller is cancelled: what started is completed
             self._complete(call, started, result)
@@ -286,8 +295,8 @@ class UnifiedToolDispatcher:
         is_async = call.listed.tool.signature.kind in ("async", "async_generator")
         executor = self._inline if is_async else self._threads
         value = await self._settled(call, executor, lambda: self._invoke(call))
-        if not is_async and inspect.isawaitable(value):
-            # an async function behind a plain decorator
+        is_pending = inspect.isawaitable(value) or isinstance(value, AsyncIterator)
+        if is_pending and not is_async:  # an async function behind a plain decorator
             return await self._settled(call, self._inline, lambda: value)
         return value
 
@@ -300,7 +309,10 @@ class UnifiedToolDispatcher:
 
     async def _settled(self, call: ToolCall, executor: Executor, invoke: Invoke) -> Any:  # noqa: ANN401 - whatever the tool returns
         """Wait for the tool until the deadline; give it up when that passes."""
-        future = executor.submit(invoke)
+        try:
+            future = executor.submit(invoke)
+        except RuntimeError as error:  # the executor was closed by whoever owns it
+            raise self._hide(call, error) from error
         self._running.add(future)
         try:
             await asyncio.wait({future}, timeout=call.context.time_left())
@@ -316,7 +328,7 @@ class UnifiedToolDispatcher:
     def _outcome_of(self, future: asyncio.Future[Any], call: ToolCall) -> Any:  # noqa: ANN401 - whatever the tool returns
         try:
             return future.result()
-        except (KeyboardInterrupt, ToolkitError):
+        except (KeyboardInterrupt, *_TOLD):
             raise
         except asyncio.CancelledError as error:
             if self._is_closed:

@@ -38,7 +38,7 @@ def parse(text: str | None) -> Docstring:
     ... ''')
     Docstring(description='Add.', parameters={'left': 'The first.'})
     """
-    lines = inspect.cleandoc(text or "").splitlines()
+    lines = _lines(text or "")
     description: list[str] = []
     parameters: dict[str, str] = {}
     position = 0
@@ -57,6 +57,19 @@ def parse(text: str | None) -> Docstring:
             description.append(lines[position])
             position += 1
     return Docstring("\n".join(description).strip(), parameters)
+
+
+def _lines(text: str) -> list[str]:
+    """Clean the indentation, and keep that of items below a header on line one.
+
+    There, and already at compile time from Python 3.13 on, nothing but the items tells
+    the margin, so they lose it.
+    """
+    lines = inspect.cleandoc(text).splitlines()
+    is_header = lines[:1] and lines[0].rstrip(": ") in _PARAMETERS
+    if is_header and _GOOGLE_ITEM.fullmatch("".join(lines[1:2])):
+        return [lines[0], *(f"    {line}" for line in lines[1:])]
+    return lines
 
 
 def _opens_section(lines: list[str], position: int) -> bool:

@@ -295,7 +295,7 @@ class ToolNotFoundError(RegistryError, KeyError):
 
     def _text(self) -> str:
         hint = f" Did you mean {', '.join(self.near)}?" if self.near else ""
-        return f"no tool named {self.name[:80]!r} for this user.{hint}"
+        return f"no tool named {str(self.name)[:80]!r} for this user.{hint}"
 
 
 class ToolConstructionError(RegistryError, RuntimeError):

@@ -5,9 +5,10 @@ import threading
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol, Self, cast
 from uuid import uuid4
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from toolkit.catalog import ListedTool, ToolCatalog, ToolView
 from toolkit.cleanup import close_later, close_now
@@ -120,6 +121,7 @@ class UserToolSystem:
         self.correlation_id = uuid4().hex
         self.rejected = rejected
         self.collisions = collisions
+        self._closing = threading.Lock()
         self._ledger: _Ledger | None = ledger
         ledger.opened(self.user_context.user_id)
 
@@ -188,14 +190,17 @@ class UserToolSystem:
         if self._ledger is None:
             return
         await self.dispatcher.aclose()
-        await close_later([one for one in self._retire() if not close_now(one)])
+        for instance in self._retire():
+            if not close_now(instance):
+                await close_later([instance])
 
     def _retire(self) -> list[object]:
         """Take no more calls; return the instances to clean up, newest first."""
-        if self._ledger is None:
+        with self._closing:  # two threads may close at once
+            ledger, self._ledger = self._ledger, None
+        if ledger is None:
             return []
-        self._ledger.closed(self.user_context.user_id)
-        self._ledger = None
+        ledger.closed(self.user_context.user_id)
         self.dispatcher.close()
         return self.registry.close()
 
@@ -223,9 +228,9 @@ class UserToolSystem:
         if getattr(self, "_ledger", None) is None:
             return
         text = f"tool system {self.correlation_id} was never closed; use `with`"
-        warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
         for instance in self._retire():
             close_now(instance)
+        warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
         """Name the user and the state."""
@@ -266,11 +271,12 @@ class UserContextToolFactory:
         self.contract = contract
         self.inline = InlineExecutor()
         self.threads = threads or ThreadExecutor(self.settings.max_threads)
+        self._owns_threads = threads is None
         self._registry_factory = registry_factory
         self._dispatcher_factory = dispatcher_factory
         self._sinks = (*sinks, *self.catalog.hooks.observers)
         self._views = _Views(self.catalog, self.policy)
-        self._compiled: WeakKeyDictionary[type, CompiledTool] = WeakKeyDictionary()
+        self._compiled = _Compiled()
         self._ledger = _Ledger()
 
     def create_user_tool_system(
@@ -331,8 +337,12 @@ class UserContextToolFactory:
         return {**self._ledger.statistics(), "views": len(self._views)}
 
     def close(self) -> None:
-        """Let the worker threads end; open systems can no longer run sync tools."""
-        self.threads.close()
+        """Let the worker threads end; open systems can no longer run sync tools.
+
+        An executor that was handed in stays open: it belongs to who made it.
+        """
+        if self._owns_threads:
+            self.threads.close()
 
     def _accept(
         self, candidates: Iterable[object]
@@ -349,11 +359,33 @@ class UserContextToolFactory:
         """Compile a class once for all users; an instance each time."""
         if not issubclass(type(candidate), type):
             return compile_tool(candidate, contract=self.contract)
-        known = self._compiled.get(cast("type", candidate))
+        cls = cast("type", candidate)
+        known = self._compiled.get(cls)
         if known is None:
-            known = compile_tool(candidate, contract=self.contract)
-            self._compiled[cast("type", candidate)] = known
+            known = compile_tool(cls, contract=self.contract)
+            self._compiled.keep(cls, known)
         return known
+
+
+class _Compiled:
+    """What was compiled of each class, for as long as somebody else keeps the class.
+
+    Classes go by identity, because a metaclass may have its own idea of equality.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[ref[type], CompiledTool]] = {}
+
+    def get(self, cls: type) -> CompiledTool | None:
+        found = self._kept.get(id(cls))
+        if found is None or found[0]() is not cls:
+            return None
+        return replace(found[1], target=cls)
+
+    def keep(self, cls: type, tool: CompiledTool) -> None:
+        kept, key = self._kept, id(cls)
+        watch = ref(cls, lambda _: kept.pop(key, None))
+        kept[key] = (watch, replace(tool, target=None))
 
 
 class _Views:

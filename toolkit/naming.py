@@ -6,13 +6,14 @@ where it is free, else under the provider-safe form of its qualified name
 (``toolkit-text__word_count``).
 """
 
+import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from types import FunctionType
-from typing import Final, NewType
+from typing import Final, NewType, TypeVar
 
 from toolkit.errors import InvalidNameError
 from toolkit.origin import Origin
@@ -230,9 +231,11 @@ def give_names(claims: Sequence[Claim], policy: CollisionPolicy = refuse) -> Nam
         members.sort(key=lambda i: (claims[i].origin, qualified[i]))
         collision = _collide(claims, qualified, members, policy)
         collisions.append(collision)
-        keeps_bare.update(
+        winners = [
             i for i in members if claims[i].origin == collision.settlement.winner
-        )
+        ]
+        if len(winners) == 1:  # two tools of one origin are no more told apart by it
+            keeps_bare.update(winners)
     listed = _listed_names(claims, qualified, keeps_bare)
     return Naming(listed, qualified, tuple(collisions))
 
@@ -252,14 +255,13 @@ def _collide(
 def _qualified_names(claims: Sequence[Claim]) -> tuple[str, ...]:
     """Qualify each name; two of one owner are told apart by their origins."""
     plain = [qualified_name(claim.origin.owner, claim.name) for claim in claims]
-    count: defaultdict[str, int] = defaultdict(int)
-    for name in plain:
-        count[name.casefold()] += 1
-    return tuple(
-        name
-        if count[name.casefold()] == 1
-        else f"{name}-{_digest(f'{claim.name} {claim.origin}')}"
-        for name, claim in zip(plain, claims, strict=True)
+    order = sorted(range(len(claims)), key=lambda i: (claims[i].origin, plain[i]))
+    return _told_apart(
+        plain,
+        order,
+        lambda i, again: (
+            f"{plain[i]}-{_digest(f'{claims[i].name} {claims[i].origin}{again}')}"
+        ),
     )
 
 
@@ -271,12 +273,29 @@ def _listed_names(
         claim.name if index in keeps_bare else provider_safe_name(qualified[index])
         for index, claim in enumerate(claims)
     ]
-    count: defaultdict[str, int] = defaultdict(int)
-    for name in listed:
-        count[name.casefold()] += 1
-    return tuple(
-        name
-        if index in keeps_bare or count[name.casefold()] == 1
-        else _hashed(name, qualified[index])
-        for index, name in enumerate(listed)
+    order = sorted(set(range(len(claims))) - keeps_bare, key=qualified.__getitem__)
+    return _told_apart(
+        listed, order, lambda i, again: _hashed(listed[i], f"{qualified[i]}{again}")
     )
+
+
+_Name = TypeVar("_Name", bound=str)
+
+
+def _told_apart(
+    wanted: Sequence[_Name], order: Sequence[int], mark: Callable[[int, str], _Name]
+) -> tuple[_Name, ...]:
+    """Mark what is wanted twice, in `order`; what is not in it keeps its name.
+
+    A mark that meets a name somebody else wants (authors can foresee a hash) is made
+    again, so all names differ, whatever they are.
+    """
+    count = Counter(name.casefold() for name in wanted)
+    taken = set(count)
+    given = list(wanted)
+    for index in order:
+        if count[wanted[index].casefold()] > 1:
+            tries = (mark(index, "'" * turn) for turn in itertools.count())
+            given[index] = next(one for one in tries if one.casefold() not in taken)
+            taken.add(given[index].casefold())
+    return tuple(given)

@@ -6,6 +6,7 @@ Safe between threads. No code of a user, plugin or handler runs under the lock.
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Generic, NoReturn, TypeVar
@@ -89,15 +90,16 @@ class UniversalRegistry(Generic[T]):
             RegistrationRejectedError: The item is a schema, a handler refuses it, or
                 `tags` is one bare string.
         """
-        self._check_early(key, "")
-        facts = self._examine(key, item)
-        labels = self._tags(key, tags)
-        entry = Registration(item, facts, labels, MappingProxyType(metadata))
-        with self._lock:
-            self._check_free(key, "")
-            self._factories.pop(key, None)
-            self._items[key] = entry
-            self._counts["registered"] += 1
+        with self._attempt():
+            self._check_early(key, "")
+            facts = self._examine(key, item)
+            labels = self._tags(key, tags)
+            entry = Registration(item, facts, labels, MappingProxyType(metadata))
+            with self._lock:
+                self._check_free(key, "")
+                self._factories.pop(key, None)
+                self._items[key] = entry
+                self._counts["registered"] += 1
 
     def register_factory(
         self,
@@ -123,18 +125,19 @@ class UniversalRegistry(Generic[T]):
             RegistrationRejectedError: The factory is a schema or cannot be called, or
                 `tags` is one bare string.
         """
-        self._check_early(key, "Factory ")
-        self._check_key(key)
-        self._refuse_schema(key, factory)
-        if not callable(factory):
-            self._refuse(key, "not_callable", "the factory cannot be called")
-        labels = self._tags(key, tags)
-        entry = Registration(factory, None, labels, MappingProxyType(metadata))
-        with self._lock:
-            self._check_free(key, "Factory ")
-            self._items.pop(key, None)
-            self._factories[key] = entry
-            self._counts["registered"] += 1
+        with self._attempt():
+            self._check_early(key, "Factory ")
+            self._check_key(key)
+            self._refuse_schema(key, factory)
+            if not callable(factory):
+                self._refuse(key, "not_callable", "the factory cannot be called")
+            labels = self._tags(key, tags)
+            entry = Registration(factory, None, labels, MappingProxyType(metadata))
+            with self._lock:
+                self._check_free(key, "Factory ")
+                self._items.pop(key, None)
+                self._factories[key] = entry
+                self._counts["registered"] += 1
 
     def add_validation_handler(self, handler: ValidationHandler) -> Callable[[], None]:
         """Ask `handler` about every item from now on.
@@ -161,9 +164,7 @@ class UniversalRegistry(Generic[T]):
         """
         with self._lock:
             self._check_frozen()
-            item = self._items.pop(key, None)
-            factory = self._factories.pop(key, None)
-        return item is not None or factory is not None
+            return self._forget(key)
 
     def clear(self) -> None:
         """Forget every item and factory. Handlers and counts stay.
@@ -173,8 +174,8 @@ class UniversalRegistry(Generic[T]):
         """
         with self._lock:
             self._check_frozen()
-            self._items.clear()
-            self._factories.clear()
+            for key in self._keys():
+                self._forget(key)
 
     def freeze(self) -> None:
         """Refuse every change from now on. Cannot be undone."""
@@ -214,12 +215,12 @@ class UniversalRegistry(Generic[T]):
     def has(self, key: str) -> bool:
         """Tell whether an item or a factory has that key."""
         with self._lock:
-            return key in self._items or key in self._factories
+            return self._is_taken(key)
 
     def list_keys(self) -> tuple[str, ...]:
         """Return the keys of items, then of factories, in order of registration."""
         with self._lock:
-            return (*self._items, *self._factories)
+            return self._keys()
 
     def list_by_tag(self, tag: str) -> tuple[str, ...]:
         """Return the keys that carry `tag`, in the order of `list_keys`."""
@@ -296,6 +297,16 @@ class UniversalRegistry(Generic[T]):
 
     # --- checks ------------------------------------------------------------------
 
+    @contextmanager
+    def _attempt(self) -> Iterator[None]:
+        """Count a registration that is refused, whatever refuses it (B17)."""
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self._counts["failed"] += 1
+            raise
+
     def _check_frozen(self) -> None:
         """Refuse changes to a frozen registry. Holds the lock."""
         if self._frozen:
@@ -310,8 +321,17 @@ class UniversalRegistry(Generic[T]):
         """Refuse a key that is taken. Holds the lock."""
         self._check_frozen()
         if self._is_taken(key) and not self.allow_override:
-            self._counts["failed"] += 1
             raise DuplicateKeyError(key, self.name, kind)
+
+    def _keys(self) -> tuple[str, ...]:
+        """Return all keys. Holds the lock."""
+        return (*self._items, *self._factories)
+
+    def _forget(self, key: str) -> bool:
+        """Drop a key and return whether it was there. Holds the lock."""
+        item = self._items.pop(key, None)
+        factory = self._factories.pop(key, None)
+        return item is not None or factory is not None
 
     def _is_taken(self, key: str) -> bool:
         """Tell whether the key names something already. Holds the lock."""
@@ -345,14 +365,16 @@ class UniversalRegistry(Generic[T]):
 
     def _refuse(self, key: str, reason: str, detail: str) -> NoReturn:
         with self._lock:
-            self._counts["failed"] += 1
             self._counts["schemas"] += reason == RejectionReason.PYDANTIC_MODEL
         raise RegistrationRejectedError(key, self.name, str(reason), detail)
 
     def _tags(self, key: str, tags: Iterable[str] | None) -> frozenset[str]:
         if isinstance(tags, str | bytes):
             self._refuse(key, "invalid_tags", f"tags is one string; pass {{{tags!r}}}")
-        names = frozenset(tags or ())
+        try:
+            names = frozenset(tags or ())
+        except TypeError as error:
+            self._refuse(key, "invalid_tags", f"tags is no set: {error}")
         if not all(isinstance(name, str) and name for name in names):
             self._refuse(key, "invalid_tags", "tags holds something other than names")
         return names

@@ -100,7 +100,7 @@ class Settings:
                 unknown setting, or a value does not fit.
         """
         environ = os.environ if environ is None else environ
-        values = _read_file(path or environ.get(f"{PREFIX}CONFIG"))
+        values = _read_file(path or environ.get(f"{PREFIX}CONFIG") or None)
         for item in fields(cls):
             text = environ.get(PREFIX + item.name.upper())
             if text is not None:
@@ -131,7 +131,7 @@ def _from_text(name: str, text: str) -> object:
     text = text.strip()
     if _CHECKS[name] in (_name_set, _optional_name_set, _name_tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    if _CHECKS[name] is _choice:
+    if _CHECKS[name] is _choice or text == "none":
         return text
     try:
         return json.loads(text)
@@ -183,10 +183,10 @@ def _choice(name: str, value: object) -> object:
 
 
 def _optional_seconds(name: str, value: object) -> float | None:
-    if value is None:
+    if value is None or value == "none":  # TOML has no null
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        remedy = "give seconds above 0, or none for no limit"
+        remedy = 'give seconds above 0, or "none" for no limit'
         raise ConfigurationError(name, value, remedy)
     return float(value)
 

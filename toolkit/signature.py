@@ -32,12 +32,22 @@ from typing_extensions import TypedDict
 from toolkit import docstring
 from toolkit.context import ToolContext, UserContext
 from toolkit.contract import wants
-from toolkit.errors import InvalidArgumentsError, ToolResultError, describe_error
+from toolkit.errors import (
+    InvalidArgumentsError,
+    ToolResultError,
+    describe_error,
+    kind_of_error,
+)
 from toolkit.schema import portable_schema, schema_faults
 
 Kind = Literal["sync", "async", "generator", "async_generator"]
 Arguments = str | bytes | bytearray | Mapping[str, Any]
 
+_UNWRITABLE: Final = (  # what pydantic-core says of a value's shape
+    "Circular reference detected (id repeated)",
+    "Circular reference detected (depth exceeded)",
+    "Maximum serialization depth exceeded",
+)
 _STREAMS: Final = (
     abc.Iterator,
     abc.Iterable,
@@ -62,7 +72,8 @@ class Signature:
         output_schema_json: That of the result; None when it is not declared.
         takes_user: Parameters that get the `UserContext`.
         takes_context: Parameters that get the `ToolContext`.
-        positional: Parameters that can only be passed by position, in order.
+        positional: Parameters that can only be passed by position, in order, each
+            with its default.
     """
 
     kind: Kind
@@ -70,7 +81,7 @@ class Signature:
     output_schema_json: str | None
     takes_user: tuple[str, ...]
     takes_context: tuple[str, ...]
-    positional: tuple[str, ...]
+    positional: tuple[tuple[str, Any], ...]
     validator: SchemaValidator
     serializer: SchemaSerializer
 
@@ -104,7 +115,7 @@ class Signature:
             arguments[name] = context.user
         for name in self.takes_context:
             arguments[name] = context
-        leading = [arguments.pop(name) for name in self.positional if name in arguments]
+        leading = [arguments.pop(name, default) for name, default in self.positional]
         return leading, arguments
 
     def dump(self, tool: str, value: object) -> bytes:
@@ -119,7 +130,10 @@ class Signature:
         try:
             return self.serializer.to_json(value, warnings=False, fallback=_as_text)
         except Exception as error:
-            raise ToolResultError(tool, describe_error(error)) from error
+            text = describe_error(error)  # may quote the tool: not for the caller
+            known = [why for why in _UNWRITABLE if why in text]
+            detail = known[0] if known else f"writing it raised {kind_of_error(error)}"
+            raise ToolResultError(tool, detail) from error
 
 
 def kind_of(function: object) -> Kind:
@@ -177,7 +191,9 @@ def compile_signature(
         takes_user=users,
         takes_context=contexts,
         positional=tuple(
-            p.name for p in parameters if p.kind is Parameter.POSITIONAL_ONLY
+            (p.name, p.default)
+            for p in parameters
+            if p.kind is Parameter.POSITIONAL_ONLY
         ),
         validator=SchemaValidator(adapter.core_schema),
         serializer=SchemaSerializer(output.core_schema),
@@ -216,6 +232,9 @@ def _arguments_adapter(
         if parameter.kind is Parameter.VAR_POSITIONAL:
             text = f"*{parameter.name} has no names; take a list instead"
             raise UnsupportedSignatureError(text)
+        if any(_mentions(hint, kind) for kind in (UserContext, ToolContext)):
+            text = f"{parameter.name!r} would let callers say who they are"
+            raise UnsupportedSignatureError(text)
         if parameter.kind is Parameter.VAR_KEYWORD:
             extra = hint
         else:
@@ -224,6 +243,11 @@ def _arguments_adapter(
     shape = make(label, fields, **({} if extra is None else {"extra_items": extra}))
     shape.__pydantic_config__ = ConfigDict(extra="forbid" if extra is None else "allow")
     return TypeAdapter(shape)
+
+
+def _mentions(hint: object, kind: type) -> bool:
+    """Tell whether a hint holds `kind` anywhere, as ``list[kind]`` does."""
+    return hint is kind or any(_mentions(part, kind) for part in get_args(hint))
 
 
 def _input_schema(adapter: TypeAdapter[Any]) -> str:

@@ -70,6 +70,11 @@ class _Cell:
         close_now(_instance_of(value))
         raise _SealedError
 
+    @property
+    def made(self) -> Any | None:  # noqa: ANN401 - whatever was made
+        """What was made; None if nothing was."""
+        return self._value
+
     def seal(self) -> Any | None:  # noqa: ANN401 - whatever was made
         """Let nothing be made any more; return what was made, None if nothing was."""
         with self._state:
@@ -138,6 +143,8 @@ class ToolRegistry(UniversalRegistry[Any]):
             RegistrationRejectedError: A factory made something that is no tool.
             Exception: Whatever that factory raises.
         """
+        if not isinstance(cast("object", name), str):
+            raise ToolNotFoundError(name)  # asked by a client, so it may be anything
         with self._lock:
             self._check_closed()
             entry = self._items.get(name)
@@ -162,10 +169,10 @@ class ToolRegistry(UniversalRegistry[Any]):
         with self._lock:
             self._check_closed()
             shared = [one for one in self._view if one.name not in self._hidden]
-            own = [entry.facts for entry in self._items.values()]
-        return tuple(
-            sorted([*shared, *cast("list[ListedTool]", own)], key=lambda one: one.name)
-        )
+            own = [cast("ListedTool", one.facts) for one in self._items.values()]
+            cells = [self._cells.get(f"factory {key}") for key in self._factories]
+            used = [cell.made.listed for cell in cells if cell and cell.made]
+        return tuple(sorted([*shared, *own, *used], key=lambda one: one.name))
 
     def instance(self, listed: ListedTool) -> object:
         """Return this user's instance of a tool, made now if this is the first use.
@@ -201,46 +208,11 @@ class ToolRegistry(UniversalRegistry[Any]):
             self._counts["not_found" if found is None else "found"] += 1
         return default if found is None else found
 
-    def has(self, key: str) -> bool:
-        """Tell whether this user has a tool of that listed or qualified name."""
-        with self._lock:
-            return self._is_taken(key)
-
-    def list_keys(self) -> tuple[str, ...]:
-        """Return the names: shared tools sorted, then what was registered here."""
-        with self._lock:
-            shared = [str(one.name) for one in self._view]
-            shown = [name for name in shared if name not in self._hidden]
-            return (*shown, *self._items, *self._factories)
-
     def list_by_tag(self, tag: str) -> tuple[str, ...]:
         """Return the names of tools that carry `tag`, in the order of `list_keys`."""
         shared = [one for one in self._view if tag in one.definition.tags]
         shown = [str(one.name) for one in shared if one.name not in self._hidden]
         return (*shown, *super().list_by_tag(tag))
-
-    def remove(self, key: str) -> bool:
-        """Take a tool away from this user only; return whether they had it.
-
-        Raises:
-            RegistryFrozenError: The registry is frozen.
-        """
-        with self._lock:
-            self._check_frozen()
-            shared = self._shared(key)
-            if shared is not None:
-                self._hidden.add(shared.name)
-        return super().remove(key) or shared is not None
-
-    def clear(self) -> None:
-        """Take every tool away from this user only.
-
-        Raises:
-            RegistryFrozenError: The registry is frozen.
-        """
-        super().clear()
-        with self._lock:
-            self._hidden.update(one.name for one in self._view)
 
     def validate_health(self) -> dict[str, Any]:
         """Look at this registry's own state.
@@ -255,13 +227,14 @@ class ToolRegistry(UniversalRegistry[Any]):
         schemas = [one for one in tools if _is_schema(one)]
         if schemas:
             health["issues"].append(f"{len(schemas)} schemas are among the tools")
-        if not tools:
+        count = len(self)
+        if not count:
             health["issues"].append("there are no tools; run `toolkit doctor`")
-        if schemas or not tools:
+        if schemas or not count:
             health["status"] = "unhealthy"
         return {
             **health,
-            "tool_count": len(tools),
+            "tool_count": count,
             "has_basemodel_tools": bool(schemas),
         }
 
@@ -293,6 +266,21 @@ class ToolRegistry(UniversalRegistry[Any]):
         self._check_closed()
         super()._check_frozen()
 
+    def _keys(self) -> tuple[str, ...]:
+        """Return the names: shared tools sorted, then what was registered here."""
+        shared = [str(one.name) for one in self._view if one.name not in self._hidden]
+        return (*shared, *super()._keys())
+
+    def _forget(self, key: str) -> bool:
+        """Take a tool away from this user only; what it made is closed at the end."""
+        shared = self._shared(key)
+        if shared is not None:
+            self._hidden.add(shared.name)
+        used = self._cells.pop(f"factory {key}", None)
+        if used is not None:  # another factory under this key makes its own
+            self._cells[f"forgotten {uuid4().hex}"] = used
+        return super()._forget(key) or shared is not None
+
     def _is_taken(self, key: str) -> bool:
         return super()._is_taken(key) or self._shared(key) is not None
 
@@ -317,7 +305,7 @@ class ToolRegistry(UniversalRegistry[Any]):
 
     def _compile(self, key: str, item: object) -> CompiledTool:
         try:
-            return compile_tool(item, contract=self.contract)
+            return compile_tool(item, contract=self.contract, is_recipe=False)
         except InvalidToolError as error:
             self._refuse(key, error.reason, error.detail)
 
@@ -346,6 +334,8 @@ class ToolRegistry(UniversalRegistry[Any]):
 
 def near_names(name: str, names: Iterable[str]) -> list[str]:
     """Return up to three names that `name` may be a slip of, the nearest first."""
+    if not isinstance(cast("object", name), str):
+        return []
     if len(name) > 2 * MAX_LENGTH:  # no slip, and comparing it would take long
         return []
     return get_close_matches(name, [one for one in names if one != name], n=3)

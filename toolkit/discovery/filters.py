@@ -48,13 +48,19 @@ def judge_re_exported(candidate: Candidate) -> Verdict | None:
 
 
 def defined_in(obj: object) -> str:
-    """Return the module that defines an object, without running its code."""
+    """Return the module that defines an object; empty when it cannot be read.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
     is_class = issubclass(type(obj), type)
     home = class_space(obj).get("__module__", MISSING) if is_class else MISSING
     if home is MISSING:
         try:
             home = Subject(obj, "execute").read("__module__")
-        except Exception:  # noqa: BLE001 - the contract's own verdict says what it raised
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - the contract's own verdict tells of it
             return ""
     return home if type(home) is str else ""
 

@@ -8,6 +8,7 @@ is called on its own, so that one that fails cannot disturb the others.
 
 import logging
 from collections.abc import Callable, Iterator
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
@@ -62,14 +63,19 @@ class Hooks:
         """Take the hook functions of a module.
 
         Raises:
-            PluginValidationError: A hook takes arguments that it is not given; none of
+            PluginValidationError: A hook takes arguments that it is not given, there is
+                no hook of that name, or it is async, a generator or a wrapper; none of
                 the module's hooks is kept.
             ValueError: A plugin of that name is there already.
         """
         try:
             self._manager.register(module, name)
-        except Exception:
-            if self._manager.has_plugin(name):  # pluggy keeps it half registered
+            self._manager.check_pending()  # a misspelled hook would never be asked
+            for caller in self._manager.get_hookcallers(module) or ():
+                for one in caller.get_hookimpls():
+                    _check(one)
+        except BaseException:
+            if self._manager.get_plugin(name) is module:  # pluggy keeps half of it
                 self._manager.unregister(name=name)
             raise
 
@@ -83,11 +89,12 @@ class Hooks:
         for name, function in self._functions("toolkit_veto_candidate"):
             try:
                 reason = function(candidate=candidate)
+                text = str(reason) if reason else ""
             except Exception:
                 logger.exception("the veto hook of %s failed; it has no say", name)
                 continue
-            if reason:
-                yield name, str(reason)
+            if text:
+                yield name, text
 
     def for_calls(self) -> CallHooks:
         """Return the hooks that calls use; empty tuples when nobody implements them."""
@@ -105,6 +112,15 @@ class Hooks:
             (one.plugin_name, _by_name(one.function, one.argnames))
             for one in reversed(implementations)
         ]
+
+
+def _check(one: pluggy.HookImpl) -> None:
+    """Refuse what would answer with a generator or coroutine, which denies nothing."""
+    function = one.function
+    is_lazy = iscoroutinefunction(function) or isasyncgenfunction(function)
+    if is_lazy or isgeneratorfunction(function) or one.wrapper or one.hookwrapper:
+        text = f"{function.__name__} must be a plain function: no async, yield, wrapper"
+        raise pluggy.PluginValidationError(one.plugin, text)
 
 
 def _by_name(

@@ -34,7 +34,7 @@ class Publisher:
         name: Normalised as the packaging specs do.
         version: As its metadata says, empty when it does not.
         entry_points: Those in our groups, sorted.
-        fault: Why its entry points cannot be read; empty when they can.
+        fault: Why some or all of its entry points cannot be read; empty when they can.
     """
 
     name: str
@@ -95,7 +95,20 @@ def _read(distribution: importlib_metadata.Distribution) -> Publisher | None:
     except Exception as error:  # noqa: BLE001 - as above
         fault = f"broken entry_points.txt: {describe_error(error)}"
         return Publisher(name, version, fault=fault)
-    return Publisher(name, version, tuple(points))
+    return Publisher(name, version, tuple(points), _lost(distribution, points))
+
+
+def _lost(
+    distribution: importlib_metadata.Distribution, points: Sequence[EntryPoint]
+) -> str:
+    """Say which of our groups is written down, but gives nothing (a typo, a BOM)."""
+    text = distribution.read_text("entry_points.txt") or ""
+    found = {point.group for point in points}
+    lost = [group for group in GROUPS if f"[{group}" in text and group not in found]
+    if not lost:
+        return ""
+    why = f"no entry point can be read in its group {', '.join(lost)}"
+    return f"broken entry_points.txt: {why}"
 
 
 def _folder_name(distribution: importlib_metadata.Distribution) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from types import FunctionType, ModuleType
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Final, Generic, Protocol, TypeVar, cast
 
 from packaging.utils import canonicalize_name
@@ -91,10 +91,10 @@ class EntryPointSource:
             refusal = refusal_of(publisher.name, self._settings)
             if refusal:
                 yield Skip(publisher.origin(), refusal)
-            elif publisher.fault:
+                continue
+            if publisher.fault:
                 yield Failure(publisher.origin(), publisher.fault)
-            else:
-                yield from self._entry_points(publisher)
+            yield from self._entry_points(publisher)
 
     def _entry_points(self, publisher: Publisher) -> Iterator[Found]:
         for point in publisher.entry_points:
@@ -190,9 +190,25 @@ def expand(
     obj: object, origin: Origin, kind: Kind, *, seconds: float
 ) -> Iterator[Found]:
     """Yield the candidates in what was loaded: a module's, an iterable's, or itself."""
+    yield from _fenced(_expand(obj, origin, kind, seconds), origin, kind)
+
+
+def _fenced(found: Iterator[Found], origin: Origin, kind: Kind) -> Iterator[Found]:
+    """Yield what is found until looking raises: that is a failure, the rest is kept."""
+    while True:
+        got = load(partial(next, found, None))
+        if got.error is not None:
+            yield failure(got.error, origin, kind, got.seconds)
+        if got.value is None:
+            return
+        yield got.value
+
+
+def _expand(obj: object, origin: Origin, kind: Kind, seconds: float) -> Iterator[Found]:
     if issubclass(type(obj), ModuleType):
         module = cast("ModuleType", obj)
-        yield from _scan(module, origin, kind, package=module.__name__, seconds=seconds)
+        scan = _Scan(module.__name__, kind)
+        yield from scan.module(module, origin, seconds)
         return
     items = _items_of(obj, METHOD_OF[kind])
     if items is None:
@@ -204,16 +220,22 @@ def expand(
         yield failure(got.error, origin, kind, got.seconds)
     listed = got.value or []
     if len(listed) > MAX_ITEMS:
-        yield Failure(origin, f"more than {MAX_ITEMS} items; is it endless?", kind=kind)
-    for item in listed[:MAX_ITEMS]:
+        detail = f"more than {MAX_ITEMS} items (is it endless?); none of them is taken"
+        yield Failure(origin, detail, kind=kind)
+        return
+    for item in listed:
         place = origin.at(origin_of(item).reference)
         yield Candidate(item, place, kind, seconds=seconds / len(listed))
+
+
+_MAPPINGS: Final = (dict, Mapping, MappingProxyType)
+"""Real bases only: asking `Mapping` itself would hash the class, which may raise."""
 
 
 def _items_of(obj: object, method: str) -> Iterable[object] | None:
     """Return what to iterate over, when the object is a collection and no candidate."""
     kind = type(obj)
-    if issubclass(kind, Mapping):
+    if any(type.__subclasscheck__(base, kind) for base in _MAPPINGS):
         return obj.values()  # type: ignore[attr-defined, no-any-return]  # a mapping, by its real type
     subject = Subject(obj, method)
     is_plain = issubclass(kind, list | tuple | set | frozenset)
@@ -230,35 +252,52 @@ def _is_record(subject: Subject) -> bool:
     return judge_pydantic_model(subject) is not None
 
 
-def _scan(
-    module: ModuleType, origin: Origin, kind: Kind, *, package: str, seconds: float
-) -> Iterator[Found]:
-    """Yield a module's candidates, and those of its submodules if it is a package."""
-    space = dict(vars(module))
-    listed = space.get("__all__", ())
-    names = set(listed) if isinstance(listed, list | tuple) else set()
-    for attribute, value in sorted(space.items()):
-        if not attribute.startswith("__") and _is_candidate(value, module, kind):
+class _Scan:
+    """One walk through a module and, if it is a package, all that is in it."""
+
+    def __init__(self, package: str, kind: Kind) -> None:
+        self.package = package
+        self.kind = kind
+        self.walked: set[str] = set()
+
+    def module(
+        self, module: ModuleType, origin: Origin, seconds: float
+    ) -> Iterator[Found]:
+        """Yield a module's candidates, and those of its submodules."""
+        space = {k: v for k, v in vars(module).items() if type(k) is str}
+        listed = space.get("__all__")
+        names = listed if isinstance(listed, list | tuple) else ()
+        public = {name for name in names if type(name) is str}
+        for attribute, value in sorted(space.items()):
+            if attribute.startswith("__") or not _is_candidate(
+                value, module, self.kind
+            ):
+                continue
             yield Candidate(
                 value,
                 origin.at(f"{module.__name__}:{attribute}"),
-                kind,
+                self.kind,
                 attribute=attribute,
                 module=module.__name__,
-                package=package,
-                is_listed=attribute in names,
+                package=self.package,
+                is_listed=attribute in public,
                 seconds=seconds,
             )
             seconds = 0.0  # the import is counted once
-    for name in submodules(module):
-        got = load(partial(importlib.import_module, name))
-        place = origin.at(name)
-        if got.value is not None:
-            yield from _scan(
-                got.value, place, kind, package=package, seconds=got.seconds
+        for name in submodules(module, self.walked):
+            yield from _fenced(
+                self._submodule(name, origin.at(name)), origin, self.kind
             )
-        elif got.error is not None:
-            yield failure(got.error, place, kind, got.seconds)
+
+    def _submodule(self, name: str, origin: Origin) -> Iterator[Found]:
+        got = load(partial(importlib.import_module, name))
+        if got.error is not None:
+            yield failure(got.error, origin, self.kind, got.seconds)
+        elif issubclass(type(got.value), ModuleType):
+            yield from self.module(cast("ModuleType", got.value), origin, got.seconds)
+        else:
+            detail = f"importing it gives {type(got.value).__name__}, not a module"
+            yield Failure(origin, detail, kind=self.kind, seconds=got.seconds)
 
 
 def _is_candidate(value: object, module: ModuleType, kind: Kind) -> bool:
@@ -273,5 +312,7 @@ def _is_candidate(value: object, module: ModuleType, kind: Kind) -> bool:
         subject = Subject(value, METHOD_OF[kind])
         has_method = subject.read(METHOD_OF[kind]) is not MISSING
         return has_method or judge_pydantic_model(subject) is not None
-    except Exception:  # noqa: BLE001 - hard to read: the filter will say so
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - hard to read: the filter will say so
         return True

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Final
 
 import toolkit
+from toolkit.errors import describe_error
 
 MAX_DEPTH: Final = 32
 """Levels of packages walked; the deepest on the package index have about ten."""
@@ -17,18 +18,32 @@ _OURS: Final = str(Path(toolkit.__file__).parent)
 _SKIPPED_FOLDERS: Final = frozenset({"__pycache__"})
 
 
-def submodules(module: ModuleType) -> list[str]:
-    """Return the full names of a package's public submodules, sorted; none imported.
+def submodules(module: ModuleType, walked: set[str]) -> Iterator[str]:
+    """Yield the full names of a package's public submodules, sorted; imports none.
 
-    Also finds namespace packages (folders without ``__init__.py``) and stops at folders
-    that lead back to themselves.
+    Also finds namespace packages (folders without ``__init__.py``). A folder is walked
+    once: one that is a link to another, or back up, is passed over.
+
+    Args:
+        module: Any module; one that is no package has none.
+        walked: The real folders of the packages walked so far; the module's are added.
     """
-    path = [str(folder) for folder in getattr(module, "__path__", ())]
+    listed = vars(module).get("__path__", ())  # no getattr: a module may answer it
+    path = [str(folder) for folder in listed]
     if not path or module.__name__.count(".") >= MAX_DEPTH:
-        return []
+        return
+    walked.update(map(os.path.realpath, path))
     names = {info.name for info in pkgutil.iter_modules(path)}
     names.update(name for folder in path for name in _namespace_folders(folder))
-    return [f"{module.__name__}.{name}" for name in sorted(names) if name[0] != "_"]
+    for name in sorted(names):
+        is_public = name.isidentifier() and not name.startswith("_")
+        if is_public and not _is_walked([Path(one, name) for one in path], walked):
+            yield f"{module.__name__}.{name}"
+
+
+def _is_walked(places: list[Path], walked: set[str]) -> bool:
+    folders = {os.path.realpath(place) for place in places if place.is_dir()}
+    return bool(folders) and folders <= walked
 
 
 def _namespace_folders(folder: str) -> Iterator[str]:
@@ -39,7 +54,7 @@ def _namespace_folders(folder: str) -> Iterator[str]:
         return
     for entry in entries:
         is_name = entry.name.isidentifier() and entry.name not in _SKIPPED_FOLDERS
-        if is_name and _holds_code(entry) and not _leads_back(entry.path):
+        if is_name and _holds_code(entry):
             yield entry.name
 
 
@@ -53,20 +68,16 @@ def _holds_code(entry: "os.DirEntry[str]") -> bool:
     return any(one.name.endswith(".py") or one.is_dir() for one in inside)
 
 
-def _leads_back(path: str) -> bool:
-    """Tell whether a folder is a link to one of the folders above it."""
-    real = Path(path).resolve()
-    return real != Path(path) and Path(path).parent.resolve().is_relative_to(real)
-
-
 def their_traceback(error: BaseException) -> str:
     """Return an exception's traceback without our own and the importer's frames."""
     try:
         told = traceback.TracebackException.from_exception(error)
         _strip(told)
         return "".join(told.format())
-    except Exception:  # noqa: BLE001 - a plugin's exception may raise while it is shown
-        return f"{type(error).__name__} (its traceback cannot be shown)\n"
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - a plugin's exception may raise while shown
+        return f"{describe_error(error)} (its traceback cannot be shown)\n"
 
 
 def _strip(told: traceback.TracebackException) -> None:

@@ -27,7 +27,7 @@ class InlineExecutor:
 
     def statistics(self) -> dict[str, int]:
         """Return counts: running, and late among them."""
-        late = sum(task.cancelling() > 0 for task in self._tasks)
+        late = sum(task.cancelling() > 0 for task in tuple(self._tasks))
         return {"running": len(self._tasks), "late": late}
 
     def _forget(self, task: asyncio.Task[Any]) -> None:

@@ -42,7 +42,7 @@ def type_of(flat: Mapping[str, object]) -> str:
 
 
 def json_type(value: object) -> str:
-    """Return the JSON Schema type of a value; ``string`` for what JSON does not know."""
+    """Return a value's JSON type; ``string`` for what JSON does not know."""
     kinds = {bool: "boolean", int: "integer", float: "number", type(None): "null"}
     if isinstance(value, Mapping | list | tuple):
         return "object" if isinstance(value, Mapping) else "array"

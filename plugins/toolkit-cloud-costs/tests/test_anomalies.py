@@ -17,7 +17,6 @@ from toolkit_cloud_costs.anomalies import (
 )
 from toolkit_cloud_costs.ledger import Ledger
 
-pytestmark = [pytest.mark.unit, pytest.mark.no_docker]
 
 Open = Callable[..., Ledger]
 

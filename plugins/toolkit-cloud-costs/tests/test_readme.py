@@ -9,7 +9,6 @@ from toolkit import ToolContext
 from toolkit_cloud_costs.rules import RULES
 from toolkit_cloud_costs.tools import TOOLS, SavingsReportTool
 
-pytestmark = [pytest.mark.unit, pytest.mark.no_docker]
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -13,7 +13,6 @@ from toolkit_cloud_costs.columns import OPTIONAL, list_missing, match_columns
 from toolkit_cloud_costs.sample import main, render
 from toolkit_cloud_costs.source import SAMPLE
 
-pytestmark = [pytest.mark.unit, pytest.mark.no_docker]
 
 
 def test_generator_makes_the_shipped_file_byte_for_byte() -> None:

@@ -9,7 +9,6 @@ import pytest
 from toolkit import ToolError, UserContext
 from toolkit_cloud_costs.source import SAMPLE, find_source
 
-pytestmark = [pytest.mark.unit, pytest.mark.no_docker]
 
 
 def user(name: str = "ada", **metadata: Any) -> UserContext:

@@ -18,7 +18,6 @@ from toolkit import (
 from toolkit.factory import UserToolSystem
 from toolkit_cloud_costs.tools import TOOLS, SavingsReportTool, SpendBreakdownTool
 
-pytestmark = [pytest.mark.unit, pytest.mark.no_docker]
 
 NAMES = {
     "commitment_usage",

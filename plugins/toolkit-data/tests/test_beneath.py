@@ -8,7 +8,6 @@ import pytest
 
 from toolkit_data.beneath import open_file, open_folder
 
-pytestmark = [pytest.mark.unit, pytest.mark.no_docker]
 
 
 @pytest.fixture

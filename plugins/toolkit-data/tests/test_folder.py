@@ -9,7 +9,6 @@ import pytest
 from toolkit import ToolError, UserContext
 from toolkit_data.folder import open_user_folder
 
-pytestmark = [pytest.mark.unit, pytest.mark.no_docker]
 
 
 def names(user_id: str, **metadata: Any) -> list[str] | None:

@@ -6,7 +6,6 @@ import pytest
 from toolkit_data.worker.guard import check
 from toolkit_data.worker.request import JobError
 
-pytestmark = [pytest.mark.unit, pytest.mark.no_docker]
 
 ALLOWED = [
     "SELECT * FROM t",

@@ -4,7 +4,6 @@ import pytest
 
 from toolkit_data.limits import Limits
 
-pytestmark = [pytest.mark.unit, pytest.mark.no_docker]
 
 
 def test_absent_settings_keep_their_defaults() -> None:

@@ -8,7 +8,6 @@ import pytest
 from toolkit_data import tables
 from toolkit_data.tables import Listing, scan
 
-pytestmark = [pytest.mark.unit, pytest.mark.no_docker]
 
 
 def listing(folder: Path, max_tables: int = 500) -> Listing:

@@ -11,10 +11,11 @@ def from_a_mixed_list() -> str:
     return "kept"
 
 
-def _stop_halfway() -> Iterator[object]:
-    yield from_a_mixed_list
-    raise RuntimeError("the second tool could not be made")
+class _StopsHalfway:
+    def __iter__(self) -> Iterator[object]:
+        yield from_a_mixed_list
+        raise RuntimeError("the second tool could not be made")
 
 
-stops_halfway = _stop_halfway()
+stops_halfway = _StopsHalfway()
 mixed = [from_a_mixed_list, 3, None, "word_count", object()]

@@ -43,12 +43,12 @@ class InventiveMeta(type):
 
 
 class EverythingRaises(metaclass=RaisingMeta):
-    """Keeps the contract on paper, and lets nobody look."""
+    """Keeps the contract, and lets nobody look: a tool, as reading it is static."""
 
     name = "everything_raises"
 
     def execute(self) -> str:
-        return "never"
+        return "called all the same"
 
 
 class CannotBeHashed(metaclass=HashlessMeta):
@@ -58,7 +58,7 @@ class CannotBeHashed(metaclass=HashlessMeta):
 
     def execute(self) -> str:
         """Say that it works all the same."""
-        return "not hashed, and still called"
+        return "called all the same"
 
 
 class ClaimsToHaveAll(metaclass=InventiveMeta):
@@ -97,7 +97,7 @@ class _RaisesAboutItsClass:
         raise RuntimeError("__class__")
 
     def execute(self) -> str:
-        return self.name
+        return "called all the same"
 
 
 class _EveryAttributeRaises:
@@ -107,7 +107,7 @@ class _EveryAttributeRaises:
         raise RuntimeError(f"__getattribute__({name})")
 
     def execute(self) -> str:
-        return "never"
+        return "called all the same"
 
 
 disguised_model_instance = DisguisedModel()

@@ -1,0 +1,335 @@
+"""How calls run: on the loop and in threads, bounded, counted, nothing kept."""
+
+import asyncio
+import contextvars
+import gc
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.sample_tools import until
+from toolkit.executors import Executor
+from toolkit.executors.inline import InlineExecutor
+from toolkit.executors.threads import ThreadExecutor
+
+WAIT = 5  # seconds; a bound, never reached when all is well
+
+
+class Gate:
+    """Something to stand before until a test opens it."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self._opened = threading.Event()
+
+    def stand(self, answer: object = None) -> object:
+        self.reached.set()
+        assert self._opened.wait(WAIT)
+        return answer
+
+    def open(self) -> None:
+        self._opened.set()
+
+    async def until_reached(self) -> None:
+        reached = await asyncio.to_thread(self.reached.wait, WAIT)
+        assert reached
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadExecutor]:
+    executor = ThreadExecutor(max_threads=1)
+    yield executor
+    executor.close()
+
+
+def worker_threads() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name.startswith("toolkit-tool")]
+
+
+async def within(future: asyncio.Future[Any]) -> Any:
+    return await asyncio.wait_for(future, WAIT)
+
+
+# --- on the loop -------------------------------------------------------------------
+
+
+async def test_async_tool_runs_on_the_callers_loop() -> None:
+    """No thread is involved, and nothing stays behind."""
+
+    async def tool() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+        return asyncio.get_running_loop(), threading.current_thread()
+
+    executor = InlineExecutor()
+    where = await within(executor.submit(tool))
+    assert where == (asyncio.get_running_loop(), threading.current_thread())
+    assert executor.statistics() == {"running": 0, "late": 0}
+
+
+async def test_async_stream_becomes_a_list() -> None:
+    """The parts of an async generator come together, in order."""
+
+    async def tool() -> AsyncIterator[int]:
+        for part in range(3):
+            yield part
+
+    assert await within(InlineExecutor().submit(tool)) == [0, 1, 2]
+
+
+async def test_sys_exit_in_an_async_tool_ends_nothing_but_the_call() -> None:
+    """The loop, and everybody's calls on it, go on (B35)."""
+
+    async def tool() -> None:
+        raise SystemExit(1)
+
+    with pytest.raises(RuntimeError, match=r"called sys.exit\(\)"):
+        await within(InlineExecutor().submit(tool))
+
+
+async def test_async_tool_that_ignores_its_cancellation_is_counted_late() -> None:
+    """It runs on, is seen, and is forgotten when it ends."""
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> str:
+        started.set()
+        try:
+            await release.wait()
+        except asyncio.CancelledError:
+            await release.wait()
+        return "done at last"
+
+    executor = InlineExecutor()
+    future = executor.submit(stubborn)
+    await asyncio.wait_for(started.wait(), WAIT)
+    assert executor.statistics() == {"running": 1, "late": 0}
+    future.cancel()
+    await asyncio.sleep(0)
+    assert executor.statistics() == {"running": 1, "late": 1}
+    release.set()
+    assert await within(future) == "done at last"
+    assert executor.statistics() == {"running": 0, "late": 0}
+
+
+async def test_failure_nobody_looks_at_is_not_reported_as_lost() -> None:
+    """A call that was given up may still fail; that is no news for asyncio."""
+    executor = InlineExecutor()
+    reported: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: reported.append(context))
+
+    async def tool() -> None:
+        raise OSError("x")
+
+    executor.submit(tool)
+    await until(lambda: executor.statistics()["running"] == 0)
+    gc.collect()
+    assert reported == []
+
+
+# --- in threads --------------------------------------------------------------------
+
+
+async def test_sync_tool_runs_in_a_thread_that_serves_again(
+    threads: ThreadExecutor,
+) -> None:
+    """The loop's thread runs no tool, and one thread serves many calls."""
+    one = await within(threads.submit(threading.current_thread))
+    two = await within(threads.submit(threading.current_thread))
+    assert one is two
+    assert one is not threading.current_thread()
+    assert one.daemon  # one that never returns must not keep the process alive
+    assert threads.statistics()["threads"] == 1
+
+
+async def test_stream_is_read_in_the_thread(threads: ThreadExecutor) -> None:
+    """A generator's code runs where the tool runs, not on the loop."""
+
+    def tool() -> Iterator[threading.Thread]:
+        yield threading.current_thread()
+        yield threading.current_thread()
+
+    parts = await within(threads.submit(tool))
+    assert len(parts) == 2
+    assert threading.current_thread() not in parts
+
+
+async def test_context_variables_reach_the_thread(threads: ThreadExecutor) -> None:
+    """Tracing and the like work in tools, and what a tool sets stays there."""
+    variable = contextvars.ContextVar("variable", default="nobody's")
+    variable.set("the caller's")
+
+    def tool() -> str:
+        seen = variable.get()
+        variable.set("the tool's")
+        return seen
+
+    assert await within(threads.submit(tool)) == "the caller's"
+    assert await within(threads.submit(tool)) == "the caller's"
+    assert variable.get() == "the caller's"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("x"), SystemExit(2), GeneratorExit(), asyncio.CancelledError()],
+    ids=lambda error: type(error).__name__,
+)
+async def test_whatever_a_tool_raises_is_handed_to_its_caller(
+    threads: ThreadExecutor, error: BaseException
+) -> None:
+    """Nothing a tool raises ends a thread or the loop."""
+
+    def tool() -> None:
+        raise error
+
+    future = threads.submit(tool)
+    await asyncio.wait({future}, timeout=WAIT)
+    assert future.exception() is error
+    assert await within(threads.submit(lambda: "next")) == "next"
+
+
+async def test_stop_iteration_is_handed_over_wrapped(threads: ThreadExecutor) -> None:
+    """A future cannot carry StopIteration; the caller still learns of it."""
+
+    def tool() -> None:
+        raise StopIteration
+
+    with pytest.raises(RuntimeError, match="StopIteration") as caught:
+        await within(threads.submit(tool))
+    assert isinstance(caught.value.__cause__, StopIteration)
+
+
+async def test_queued_call_that_is_given_up_never_starts(
+    threads: ThreadExecutor,
+) -> None:
+    """What nobody waits for any more is not begun."""
+    gate, ran = Gate(), []
+    busy = threads.submit(gate.stand)
+    await gate.until_reached()
+    queued = threads.submit(lambda: ran.append("queued"))
+    assert threads.statistics()["queued"] == 1
+    queued.cancel()
+    await asyncio.sleep(0)
+    assert threads.statistics() == {"threads": 1, "idle": 0, "queued": 0, "late": 0}
+    gate.open()
+    await within(busy)
+    await within(threads.submit(lambda: ran.append("next")))
+    assert ran == ["next"]
+
+
+async def test_running_call_that_is_given_up_is_late_until_it_returns(
+    threads: ThreadExecutor,
+) -> None:
+    """Its thread cannot be stopped: it is counted, and serves again afterwards."""
+    gate = Gate()
+    future = threads.submit(gate.stand)
+    await gate.until_reached()
+    future.cancel()
+    await asyncio.sleep(0)
+    assert threads.statistics()["late"] == 1
+    gate.open()
+    assert await within(threads.submit(lambda: "served")) == "served"
+    assert threads.statistics()["late"] == 0
+    assert threads.statistics()["threads"] == 1
+
+
+async def test_there_are_never_more_threads_than_allowed() -> None:
+    """Threads start as needed up to the bound; the rest waits its turn."""
+    executor = ThreadExecutor(max_threads=2)
+    gates = [Gate() for _ in range(4)]
+    futures = [executor.submit(gate.stand) for gate in gates]
+    await gates[0].until_reached()
+    await gates[1].until_reached()
+    assert executor.statistics() == {"threads": 2, "idle": 0, "queued": 2, "late": 0}
+    assert not gates[2].reached.is_set()
+    for gate in gates:
+        gate.open()
+    await asyncio.wait_for(asyncio.gather(*futures), WAIT)
+    assert executor.statistics()["threads"] == 2
+    executor.close()
+
+
+async def test_closed_executor_refuses_calls_and_ends_its_threads() -> None:
+    """Queued calls still run; then every thread ends."""
+    before = set(worker_threads())
+    executor = ThreadExecutor(max_threads=1)
+    gate = Gate()
+    busy, queued = executor.submit(gate.stand), executor.submit(lambda: "queued")
+    await gate.until_reached()
+    mine = [one for one in worker_threads() if one not in before]
+    executor.close()
+    with pytest.raises(RuntimeError, match="create a new tool system"):
+        executor.submit(lambda: None)
+    gate.open()
+    await within(busy)
+    assert await within(queued) == "queued"
+    assert len(mine) == 1
+    mine[0].join(WAIT)
+    assert not mine[0].is_alive()
+    assert executor.statistics() == {"threads": 0, "idle": 0, "queued": 0, "late": 0}
+
+
+def test_answer_for_a_loop_that_has_ended_is_dropped() -> None:
+    """A tool may outlive its caller's loop; its thread then serves the next."""
+    executor, gate = ThreadExecutor(max_threads=1), Gate()
+
+    async def give_up() -> None:
+        executor.submit(gate.stand)
+        await gate.until_reached()
+
+    async def ask() -> Any:
+        return await within(executor.submit(lambda: "served"))
+
+    asyncio.run(give_up())
+    gate.open()
+    assert asyncio.run(ask()) == "served"
+    executor.close()
+
+
+async def test_idle_thread_keeps_no_users_object_alive(threads: ThreadExecutor) -> None:
+    """Between calls a thread holds nothing of the last one (B40, B41)."""
+
+    class Mine:
+        def run(self) -> "Mine":
+            return self
+
+    mine = Mine()
+    watch = weakref.ref(mine)
+    assert await within(threads.submit(mine.run)) is mine
+    del mine
+    await until(lambda: threads.statistics()["idle"] == 1)
+    gc.collect()
+    assert watch() is None
+
+
+@pytest.mark.parametrize("make", [InlineExecutor, ThreadExecutor])
+def test_both_answer_to_the_same_protocol(make: Callable[[], Executor]) -> None:
+    """The dispatcher knows one protocol, whatever runs the call."""
+    executor: Executor = make()
+    assert executor.statistics()["late"] == 0
+
+
+async def test_counting_while_other_loops_run_calls_never_fails() -> None:
+    """Health may be asked for in one thread while calls begin and end in others."""
+    executor = InlineExecutor()
+    start = threading.Barrier(3)
+
+    async def one() -> None:
+        return None
+
+    async def many() -> None:
+        for _ in range(100):
+            await asyncio.gather(*(executor.submit(one) for _ in range(5)))
+
+    def other_loop() -> None:
+        start.wait(WAIT)
+        asyncio.run(many())
+
+    others = [threading.Thread(target=other_loop) for _ in range(2)]
+    for other in others:
+        other.start()
+    start.wait(WAIT)
+    while any(other.is_alive() for other in others):
+        assert executor.statistics()["running"] >= 0
+    assert executor.statistics()["running"] == 0

@@ -1,0 +1,210 @@
+"""The commands; what they do is in the modules beside this one."""
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from toolkit.cli import calling, doctor, listing, options, why
+from toolkit.cli.session import Choices, parse_pairs, session
+from toolkit.context import UserContext
+
+app = typer.Typer(
+    name="toolkit",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: the same on a terminal, in a pipe, in the docs
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_STATUS = "Exit status: 0 all is well, 1 it is not, 2 wrong use or configuration."
+
+
+def run() -> NoReturn:
+    """Run the command and end the process, whatever threads a tool left behind.
+
+    Raises:
+        SystemExit: Always, with the exit status.
+    """
+    status = 1
+    try:
+        app(prog_name="toolkit")
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+        raise
+    finally:
+        calling.end_after(calling.GRACE, lambda: status)
+    raise SystemExit(status)
+
+
+@app.callback(
+    epilog="""
+\b
+Examples:
+  toolkit doctor
+  toolkit --deny toolkit-broken list
+  toolkit --config production.toml doctor --json
+  toolkit --prefer word_count=toolkit-text call word_count \\
+      --user ann --args '{"text": "to be or not to be"}'
+
+Settings come from toolkit.toml in the working directory (or --config, or
+$TOOLKIT_CONFIG), then from TOOLKIT_* variables, then from the options above, which
+stand before the command. In a pipe, output is plain: one record a line, its fields
+separated by tabs.
+"""
+)
+def toolkit(  # noqa: PLR0913 - one parameter for each option
+    context: typer.Context,
+    *,
+    config: options.Config = None,
+    allow: options.Allow = None,
+    deny: options.Deny = None,
+    module: options.Module = None,
+    prefer: options.Prefer = None,
+    show_version: options.Version = False,  # noqa: ARG001 - its callback does the work
+) -> None:
+    """Find the tools that installed packages publish, explain them, and call them."""
+    context.obj = Choices(
+        config=config,
+        allow=tuple(allow or ()),
+        deny=tuple(deny or ()),
+        modules=tuple(module or ()),
+        prefer=tuple(prefer or ()),
+    )
+
+
+@app.command(
+    "list",
+    epilog=f"""
+\b
+Examples:
+  toolkit list
+  toolkit list --json | jq '.tools[].qualified_name'
+  toolkit list | cut -f1
+
+In a pipe, the fields are: name, qualified name, required scopes, origin,
+description.
+
+{_STATUS}
+""",
+)
+def list_command(
+    context: typer.Context, *, as_json: options.ListAsJson = False
+) -> None:
+    """List the tools, where they come from, and the scopes they require."""
+    with session(context.obj) as opened:
+        raise typer.Exit(listing.list_tools(opened, as_json=as_json))
+
+
+@app.command(
+    "why",
+    short_help="Say what became of a name or package, and what to change.",
+    epilog=f"""
+\b
+Examples:
+  toolkit why word_count              a tool, by any of its names
+  toolkit why toolkit-text            a distribution
+  toolkit why toolkit_text.tools      a module
+  toolkit why WordCount               a class, or another name in a module
+  toolkit why my_entry_point          an entry point
+
+{_STATUS}
+""",
+)
+def why_command(context: typer.Context, name_or_package: options.Query) -> None:
+    """Say what was found under a name, what happened to it, and what to change."""
+    with session(context.obj) as opened:
+        raise typer.Exit(why.explain(opened, name_or_package))
+
+
+@app.command(
+    "doctor",
+    short_help="Report all that was found, and what has to be mended.",
+    epilog=f"""
+\b
+Examples:
+  toolkit doctor
+  toolkit doctor --all | grep toolkit-text
+  toolkit doctor --json | jq '.faults[].message'
+
+In a pipe, the fields are: outcome, kind, name, origin, reason, detail.
+
+{_STATUS} Not well means: something failed to load, something published by name is
+no tool, a name is claimed by several, or no tool was accepted.
+""",
+)
+def doctor_command(
+    context: typer.Context,
+    *,
+    show_all: options.ShowAll = False,
+    as_json: options.ReportAsJson = False,
+) -> None:
+    """Report all that was found: accepted, dropped, failed, skipped, collisions."""
+    with session(context.obj) as opened:
+        status = doctor.diagnose(opened, as_json=as_json, show_all=show_all)
+        raise typer.Exit(status)
+
+
+@app.command(
+    "schema",
+    epilog=f"""
+\b
+Examples:
+  toolkit schema word_count
+  toolkit schema toolkit-text.word_count --provider anthropic
+
+{_STATUS}
+""",
+)
+def schema_command(
+    context: typer.Context,
+    tool: options.ToolArgument,
+    *,
+    provider: options.ForProvider = None,
+) -> None:
+    """Print the JSON schemas of a tool: its arguments and its result."""
+    with session(context.obj) as opened:
+        raise typer.Exit(listing.print_schema(opened, tool, provider))
+
+
+@app.command(
+    "call",
+    epilog=f"""
+\b
+Examples:
+  toolkit call slugify --user ann --args '{{"title": "Hello, World"}}'
+  echo '{{"note": "buy milk"}}' | \\
+      toolkit call notebook --user ann --scope text:notes --args -
+  toolkit call list_tables --user ann --scope data:read \\
+      --metadata data_folder=./my-tables
+
+The result goes to standard output as JSON, and nothing else does. Errors go to
+standard error, with their code. A tool that this user may not see answers like one
+that does not exist.
+
+{_STATUS}
+""",
+)
+def call_command(  # noqa: PLR0913 - one parameter for each option
+    context: typer.Context,
+    tool: options.ToolArgument,
+    *,
+    user: options.User,
+    scope: options.Scope = None,
+    role: options.Role = None,
+    metadata: options.Metadata = None,
+    arguments: options.Arguments = "{}",
+    timeout: options.Timeout = None,
+) -> None:
+    """Call a tool as a user, and print its result as JSON."""
+    with session(context.obj) as opened:
+        caller = UserContext(
+            user_id=user,
+            scopes=frozenset(scope or ()),
+            roles=frozenset(role or ()),
+            metadata=parse_pairs(metadata or (), "--metadata", "KEY=VALUE"),
+        )
+        text = sys.stdin.read() if arguments == "-" else arguments
+        call = calling.Call(tool=tool, user=caller, arguments=text, timeout=timeout)
+        raise typer.Exit(calling.call_tool(opened, call))

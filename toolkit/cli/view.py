@@ -1,0 +1,59 @@
+"""The words and cuts that every view of a report shares."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from toolkit.contract import RejectionReason
+from toolkit.discovery.report import DiscoveryReport, Finding
+from toolkit.naming import Collision
+from toolkit.origin import Origin
+
+NOISE: Final = (RejectionReason.PRIVATE_NAME, RejectionReason.RE_EXPORTED)
+"""What every module has and nobody meant to publish; counted, shown with --all."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A report with the noise set aside. Immutable."""
+
+    report: DiscoveryReport
+    show_all: bool = False
+
+    @property
+    def dropped(self) -> tuple[Finding, ...]:
+        """What the filter dropped, without the noise unless all is wanted."""
+        return tuple(
+            one for one in self.report.rejected if self.show_all or not is_noise(one)
+        )
+
+    @property
+    def hidden(self) -> Counter[str]:
+        """How many are set aside, by reason."""
+        if self.show_all:
+            return Counter()
+        return Counter(str(one.reason) for one in self.report.rejected if is_noise(one))
+
+
+def is_noise(finding: Finding) -> bool:
+    """Tell whether a scan only passed over it, as it does in any module."""
+    return finding.reason in NOISE
+
+
+def heading(origin: Origin) -> str:
+    """Return who an origin belongs to, with the version."""
+    return f"{origin.owner} {origin.version}".strip()
+
+
+def label_of(finding: Finding) -> str:
+    """Return what a person would call it: its name, entry point or reference."""
+    origin = finding.origin
+    return finding.name or origin.entry_point or origin.reference or origin.owner
+
+
+def state_of(collision: Collision) -> str:
+    """Say in a word or three how a collision ended."""
+    winner = collision.settlement.winner
+    if winner is not None:
+        return f"settled for {winner.owner}"
+    return "qualified" if collision.settlement.decided else "unsettled"

@@ -40,17 +40,39 @@ class ToolView:
 
     Attributes:
         tools: The tools, sorted by listed name.
-        collisions: The bare names that several of these tools claim.
+        collisions: The names that were contested when this view was made.
     """
 
     __slots__ = ("_index", "collisions", "tools")
 
     def __init__(
-        self, tools: Iterable[CompiledTool], policy: CollisionPolicy = refuse
+        self,
+        tools: Iterable[CompiledTool],
+        policy: CollisionPolicy = refuse,
+        *,
+        named: Iterable[ListedTool] = (),
     ) -> None:
-        """Give every tool its names in this company."""
-        compiled = tuple(tools)
-        naming = give_names([Claim(t.name, t.origin) for t in compiled], policy)
+        """Give every tool its names in this company.
+
+        Args:
+            tools: The tools that have no names yet.
+            policy: Settles collisions.
+            named: Tools that have their names; one loses its listed name only to a
+                collision with one of `tools`, its qualified name never.
+        """
+        settled, fresh = tuple(named), tuple(tools)
+        claims = [
+            Claim(
+                one.tool.name,
+                one.tool.origin,
+                listed=one.name,
+                qualified=one.definition.qualified_name,
+            )
+            for one in settled
+        ]
+        claims += [Claim(one.name, one.origin) for one in fresh]
+        naming = give_names(claims, policy)
+        compiled = [*(one.tool for one in settled), *fresh]
         listed = [
             ListedTool(replace(tool.definition, name=name, qualified_name=full), tool)
             for tool, name, full in zip(
@@ -78,12 +100,14 @@ class ToolView:
         extra: Sequence[CompiledTool] = (),
         policy: CollisionPolicy = refuse,
     ) -> "ToolView":
-        """Return a view of the visible tools and `extra` ones, names settled anew.
+        """Return a view of the visible tools, under the names they have here.
 
-        A tool that is not visible has no influence on the names of the others.
+        A name that several claim here stays nobody's, also for a user who sees but one
+        of the claimants: what a name means does not depend on who asks. `extra` tools
+        join under the same rule; they meet the visible tools only.
         """
-        visible = [one.tool for one in self.tools if is_visible(one.tool)]
-        return ToolView([*visible, *extra], policy)
+        visible = [one for one in self.tools if is_visible(one.tool)]
+        return ToolView(extra, policy, named=visible)
 
     def __len__(self) -> int:
         """Return the number of tools."""

@@ -222,9 +222,9 @@ class UnifiedToolDispatcher:
             return self.registry.find(name)
         except ToolNotFoundError:
             raise self._not_found(name) from None
-        except ToolkitError:
+        except (ToolkitError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             logger.exception("the factory of tool %r failed", name)
             raise ToolExecutionError(name, kind_of_error(error)) from error
 

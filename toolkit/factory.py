@@ -102,7 +102,7 @@ class UserToolSystem:
         dispatcher: Runs the user's calls.
         correlation_id: Names this system in logs; never given to another.
         rejected: What was handed in as ``tool_classes`` and is no tool, with reasons.
-        collisions: Names that several of this user's tools claim.
+        collisions: Names of the user's own tools that met another's.
     """
 
     def __init__(

@@ -173,10 +173,24 @@ def prefer(
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One tool that wants a name."""
+    """One tool that wants a name.
+
+    Attributes:
+        name: The bare name it wants.
+        origin: Where it comes from.
+        listed: The name it is listed under already; None when it has no names yet.
+        qualified: The qualified name it has already and keeps; empty likewise.
+    """
 
     name: ToolName
     origin: Origin
+    listed: ToolName | None = None
+    qualified: str = ""
+
+    @property
+    def is_barred(self) -> bool:
+        """Whether its bare name was contested before, and not given to it."""
+        return self.listed is not None and self.listed != self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +240,7 @@ def give_names(claims: Sequence[Claim], policy: CollisionPolicy = refuse) -> Nam
     collisions = []
     for _, members in sorted(groups.items()):
         if len(members) == 1:
-            keeps_bare.add(members[0])
+            keeps_bare.update(i for i in members if not claims[i].is_barred)
             continue
         members.sort(key=lambda i: (claims[i].origin, qualified[i]))
         collision = _collide(claims, qualified, members, policy)
@@ -254,8 +268,11 @@ def _collide(
 
 def _qualified_names(claims: Sequence[Claim]) -> tuple[str, ...]:
     """Qualify each name; two of one owner are told apart by their origins."""
-    plain = [qualified_name(claim.origin.owner, claim.name) for claim in claims]
-    order = sorted(range(len(claims)), key=lambda i: (claims[i].origin, plain[i]))
+    plain = [
+        one.qualified or qualified_name(one.origin.owner, one.name) for one in claims
+    ]
+    unnamed = [index for index, one in enumerate(claims) if not one.qualified]
+    order = sorted(unnamed, key=lambda i: (claims[i].origin, plain[i]))
     return _told_apart(
         plain,
         order,
@@ -270,7 +287,9 @@ def _listed_names(
 ) -> tuple[ToolName, ...]:
     """List by bare name or in safe form; a safe form that meets another is hashed."""
     listed = [
-        claim.name if index in keeps_bare else provider_safe_name(qualified[index])
+        claim.name
+        if index in keeps_bare
+        else (claim.is_barred and claim.listed) or provider_safe_name(qualified[index])
         for index, claim in enumerate(claims)
     ]
     order = sorted(set(range(len(claims))) - keeps_bare, key=qualified.__getitem__)

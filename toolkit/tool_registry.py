@@ -21,6 +21,7 @@ from toolkit.contract import (
     label,
 )
 from toolkit.errors import (
+    DuplicateKeyError,
     InvalidToolError,
     InvalidUserContextError,
     RegistryClosedError,
@@ -210,9 +211,9 @@ class ToolRegistry(UniversalRegistry[Any]):
 
     def list_by_tag(self, tag: str) -> tuple[str, ...]:
         """Return the names of tools that carry `tag`, in the order of `list_keys`."""
-        shared = [one for one in self._view if tag in one.definition.tags]
-        shown = [str(one.name) for one in shared if one.name not in self._hidden]
-        return (*shown, *super().list_by_tag(tag))
+        tagged = {*super().list_by_tag(tag)}
+        tagged |= {one.name for one in self.tools() if tag in one.definition.tags}
+        return tuple(key for key in self.list_keys() if key in tagged)
 
     def validate_health(self) -> dict[str, Any]:
         """Look at this registry's own state.
@@ -265,6 +266,13 @@ class ToolRegistry(UniversalRegistry[Any]):
     def _check_frozen(self) -> None:
         self._check_closed()
         super()._check_frozen()
+
+    def _check_free(self, key: str, kind: str) -> None:
+        """Refuse also what differs from another name in case only. Holds the lock."""
+        super()._check_free(key, kind)
+        folded = str(key).casefold()
+        if any(one.casefold() == folded for one in self._keys()):
+            raise DuplicateKeyError(key, self.name, kind)
 
     def _keys(self) -> tuple[str, ...]:
         """Return the names: shared tools sorted, then what was registered here."""
@@ -333,12 +341,18 @@ class ToolRegistry(UniversalRegistry[Any]):
 
 
 def near_names(name: str, names: Iterable[str]) -> list[str]:
-    """Return up to three names that `name` may be a slip of, the nearest first."""
+    """Return up to three names that `name` may stand for, the nearest first.
+
+    Tools that go by a qualified name because theirs is contested come before slips.
+    """
     if not isinstance(cast("object", name), str):
         return []
     if len(name) > 2 * MAX_LENGTH:  # no slip, and comparing it would take long
         return []
-    return get_close_matches(name, [one for one in names if one != name], n=3)
+    others = [one for one in names if one != name]
+    contested = [one for one in others if one.endswith(f"__{name}")]
+    close = get_close_matches(name, others, n=3)
+    return list(dict.fromkeys([*contested, *close]))[:3]
 
 
 def _is_schema(listed: ListedTool) -> bool:

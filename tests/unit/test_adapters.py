@@ -1,6 +1,7 @@
 """Adapters: other frameworks' tools enter, by an explicit step and only so."""
 
 import inspect
+import json
 from typing import Any, ClassVar
 
 import pytest
@@ -81,6 +82,8 @@ async def test_a_tool_that_is_a_model_enters_by_the_adapter_only(
     assert found.input_schema["required"] == ["query"]
     described = found.input_schema["properties"]
     assert "What to look for" in described["query"]["description"]
+    assert "3" in json.dumps(described["limit"])
+    assert found.output_schema is None
     assert await call(compiled, {"query": "a"}) == "a x3"
     assert await call(compiled, '{"query": "a", "limit": "2"}') == "a x2"
     with pytest.raises(InvalidArgumentsError):
@@ -127,6 +130,8 @@ async def test_an_object_without_a_schema_is_read_by_its_method() -> None:
     assert found.input_schema["required"] == ["command"]
     described = found.input_schema["properties"]
     assert "What to run." in described["command"]["description"]
+    assert described["times"]["type"] == "integer"
+    assert found.output_schema == {"type": "string"}
     assert await call(compiled, {"command": "a", "times": 2}) == "aa"
 
 
@@ -134,6 +139,8 @@ async def test_a_callable_object_is_a_tool_too() -> None:
     """Its name is made of its class, never of its metaclass (B5, S43)."""
     compiled = compile_tool(adapt_tool(Callable()))
     assert compiled.name == "callable"
+    properties = compiled.definition.input_schema["properties"]
+    assert properties == {"text": {"type": "string"}}
     assert await call(compiled, {"text": "a"}) == "a"
     assert repr(adapt_tool(Callable())) == "<adapted Callable>"
 

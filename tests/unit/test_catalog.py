@@ -68,11 +68,11 @@ def test_two_tools_alike_in_everything_both_stay_callable() -> None:
     assert len({id(one.tool) for one in map(view.find, view.names()) if one}) == 2
 
 
-def test_a_users_view_settles_the_names_of_what_the_user_sees() -> None:
-    """A tool one may not see has no influence on the names of the others (S42)."""
+def test_a_name_means_the_same_to_every_user() -> None:
+    """A contested name stays nobody's for a user who sees one claimant only (B6)."""
     view = ToolView([made("add", "a"), made("add", "b")])
     mine = view.only(lambda tool: tool.origin.owner == "a")
-    assert listed(mine) == [("add", "a")]
+    assert listed(mine) == [("a__add", "a")]
     assert mine.collisions == ()
     joined = mine.only(lambda _: True, extra=[made("add", "own")])
     assert listed(joined) == [("a__add", "a"), ("own__add", "own")]

@@ -132,6 +132,14 @@ def test_an_attribute_of_the_wrong_kind_is_refused(
     assert reason_of(tool_class(**{attribute: value})) == R.INVALID_ATTRIBUTE
 
 
+def test_a_published_instance_may_compute_its_attributes() -> None:
+    """Read once, when it is published; a class can only be read as it stands."""
+    made = tool_class(tags=property(lambda self: ("x",)))
+    assert compile_tool(made()).definition.tags == ("x",)
+    with pytest.raises(InvalidToolError, match="is computed"):
+        compile_tool(made)
+
+
 # --- turned away -------------------------------------------------------------------
 
 

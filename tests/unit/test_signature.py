@@ -147,7 +147,8 @@ def test_the_schema_comes_from_hints_fields_and_docstring() -> None:
     assert found["type"] == "object"
     assert found["required"] == ["text"]
     assert found["properties"]["text"]["description"] == "The text."
-    assert "At most" in found["properties"]["limit"]["description"]
+    assert found["properties"]["limit"]["description"].startswith("At most")
+    assert "10" in json.dumps(found["properties"]["limit"])
     assert "Not this" not in json.dumps(found)
     assert found["properties"]["limit"]["type"] == "integer"
     assert list(found["properties"]) == ["text", "limit", "colour", "tags"]
@@ -289,6 +290,9 @@ def variadic(*texts: str) -> None: ...
 def of_lock(lock: threading.Lock) -> None: ...
 
 
+def of_umlaut(größe: str) -> None: ...  # noqa: PLC2401 - that is the test
+
+
 def of_users(users: list[UserContext]) -> None: ...
 
 
@@ -301,10 +305,11 @@ def of_contexts(**contexts: dict[str, ToolContext]) -> None: ...
         (unresolvable, NameError),
         (variadic, UnsupportedSignatureError),
         (of_lock, TypeError),
+        (of_umlaut, UnsupportedSignatureError),
         (of_users, UnsupportedSignatureError),
         (of_contexts, UnsupportedSignatureError),
     ],
-    ids=["unresolvable", "variadic", "no schema", "users", "contexts"],
+    ids=["unresolvable", "variadic", "no schema", "umlaut", "users", "contexts"],
 )
 def test_a_signature_no_caller_could_fill_is_refused(
     function: Callable[..., Any], error: type[Exception]
@@ -415,6 +420,19 @@ def test_the_return_annotation_gives_the_results_schema(
 class Textless:
     def __str__(self) -> NoReturn:
         raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("function", "part"),
+    [(of_generator, "integer"), (later_parts, "integer"), (of_rows, "object")],
+)
+def test_a_streams_schema_describes_its_parts(
+    function: Callable[..., Any], part: str
+) -> None:
+    """What is yielded, not what a generator returns at its end."""
+    text = compiled(function).output_schema_json
+    assert text is not None
+    assert json.loads(text)["items"]["type"] == part
 
 
 @pytest.mark.parametrize(

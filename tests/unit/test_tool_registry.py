@@ -278,7 +278,7 @@ def test_user_sees_shared_and_own_tools_sorted() -> None:
     registry.register("mine", Renamed())
     assert [one.name for one in registry.tools()] == ["echo", "mine", "tally"]
     assert registry.list_keys() == ("echo", "tally", "mine")
-    assert registry.list_by_tag("text") == ("echo",)
+    assert registry.list_by_tag("text") == ("echo", "mine")  # a tool's own tags count
     assert len(registry) == 3
 
 
@@ -636,3 +636,19 @@ def test_slow_constructor_keeps_nobody_else_waiting() -> None:
         assert len(registry.tools()) == 3
         go_on.set()
         assert isinstance(slow.result(WAIT), Slow)
+
+
+def test_names_that_differ_in_case_only_are_one_name() -> None:
+    """People and providers mix them up, so the second is refused (B6, S44)."""
+    registry = over(Echo)
+    with pytest.raises(DuplicateKeyError, match="ECHO already registered in"):
+        registry.register("ECHO", Renamed())
+    assert registry.list_keys() == ("echo",)
+
+
+def test_contested_name_leads_to_the_tools_that_claim_it() -> None:
+    """Whoever asks for a name that is nobody's learns what to call (B6, B9)."""
+    listed = ["far__word_count", "slugify", "near__word_count", "word_counts"]
+    expected = ["far__word_count", "near__word_count", "word_counts"]
+    assert near_names("word_count", listed) == expected
+    assert near_names("x" * 1_000_000, listed) == []

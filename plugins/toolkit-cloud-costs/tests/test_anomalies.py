@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +15,6 @@ from toolkit_cloud_costs.anomalies import (
     judge,
 )
 from toolkit_cloud_costs.ledger import Ledger
-
 
 Open = Callable[..., Ledger]
 

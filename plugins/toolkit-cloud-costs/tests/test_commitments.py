@@ -8,7 +8,6 @@ from toolkit import ToolError
 from toolkit_cloud_costs.commitments import describe_commitments
 from toolkit_cloud_costs.ledger import Ledger
 
-
 Open = Callable[..., Ledger]
 
 

@@ -15,7 +15,6 @@ from toolkit_cloud_costs.ledger import Ledger, open_ledger
 from toolkit_cloud_costs.quality import describe_basis
 from toolkit_cloud_costs.source import SAMPLE, Source
 
-
 Open = Callable[..., Ledger]
 Write = Callable[..., Path]
 

@@ -3,12 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from toolkit import ToolContext
 from toolkit_cloud_costs.rules import RULES
 from toolkit_cloud_costs.tools import TOOLS, SavingsReportTool
-
 
 README = Path(__file__).parents[1] / "README.md"
 

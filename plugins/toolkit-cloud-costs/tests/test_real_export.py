@@ -21,7 +21,6 @@ from toolkit_cloud_costs.tags import find_untagged
 FILE = os.environ.get("TOOLKIT_FOCUS_SAMPLE", "")
 
 pytestmark = [
-    pytest.mark.unit,
     pytest.mark.no_docker,
     pytest.mark.skipif(not FILE, reason="TOOLKIT_FOCUS_SAMPLE names no file"),
 ]

@@ -7,12 +7,9 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
-
 from toolkit_cloud_costs.columns import OPTIONAL, list_missing, match_columns
 from toolkit_cloud_costs.sample import main, render
 from toolkit_cloud_costs.source import SAMPLE
-
 
 
 def test_generator_makes_the_shipped_file_byte_for_byte() -> None:

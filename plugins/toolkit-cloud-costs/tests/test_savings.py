@@ -12,7 +12,6 @@ from toolkit_cloud_costs.ledger import Ledger
 from toolkit_cloud_costs.sample import render
 from toolkit_cloud_costs.savings import report_savings
 
-
 Open = Callable[..., Ledger]
 Row = dict[str, str]
 

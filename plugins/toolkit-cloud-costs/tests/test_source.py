@@ -10,7 +10,6 @@ from toolkit import ToolError, UserContext
 from toolkit_cloud_costs.source import SAMPLE, find_source
 
 
-
 def user(name: str = "ada", **metadata: Any) -> UserContext:
     return UserContext(user_id=name, metadata=metadata)
 

@@ -13,7 +13,6 @@ from toolkit_cloud_costs.models import Dimension
 from toolkit_cloud_costs.movers import list_movers
 from toolkit_cloud_costs.spend import Grouping, break_down, overview
 
-
 Open = Callable[..., Ledger]
 
 

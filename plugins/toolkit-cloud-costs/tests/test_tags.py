@@ -8,7 +8,6 @@ from toolkit import ToolError
 from toolkit_cloud_costs.ledger import Ledger
 from toolkit_cloud_costs.tags import find_untagged
 
-
 Open = Callable[..., Ledger]
 
 

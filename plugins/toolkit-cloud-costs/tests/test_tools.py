@@ -18,7 +18,6 @@ from toolkit import (
 from toolkit.factory import UserToolSystem
 from toolkit_cloud_costs.tools import TOOLS, SavingsReportTool, SpendBreakdownTool
 
-
 NAMES = {
     "commitment_usage",
     "cost_anomalies",

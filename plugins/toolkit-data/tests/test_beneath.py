@@ -9,7 +9,6 @@ import pytest
 from toolkit_data.beneath import open_file, open_folder
 
 
-
 @pytest.fixture
 def inside(tmp_path: Path) -> Path:
     folder = tmp_path / "inside"

@@ -11,7 +11,6 @@ from toolkit_data.limits import Limits
 from toolkit_data.worker.engine import Engine
 from toolkit_data.worker.request import JobError, Source
 
-
 CONTENTS = {
     "plain.csv": b"a,b\n1,x\n",
     "tabs.tsv": b"a\tb\n1\tx\n",

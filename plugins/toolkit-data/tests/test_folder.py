@@ -10,7 +10,6 @@ from toolkit import ToolError, UserContext
 from toolkit_data.folder import open_user_folder
 
 
-
 def names(user_id: str, **metadata: Any) -> list[str] | None:
     with open_user_folder(UserContext(user_id=user_id, metadata=metadata)) as folder:
         return None if folder is None else sorted(os.listdir(folder))  # noqa: PTH208 - a descriptor

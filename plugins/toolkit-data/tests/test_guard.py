@@ -6,7 +6,6 @@ import pytest
 from toolkit_data.worker.guard import check
 from toolkit_data.worker.request import JobError
 
-
 ALLOWED = [
     "SELECT * FROM t",
     "FROM T SELECT a;",

@@ -5,7 +5,6 @@ import pytest
 from toolkit_data.limits import Limits
 
 
-
 def test_absent_settings_keep_their_defaults() -> None:
     """An empty environment gives the documented defaults."""
     assert Limits.from_environment({"TOOLKIT_DATA_ROOT": "elsewhere"}) == Limits()

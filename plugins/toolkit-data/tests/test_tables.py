@@ -9,7 +9,6 @@ from toolkit_data import tables
 from toolkit_data.tables import Listing, scan
 
 
-
 def listing(folder: Path, max_tables: int = 500) -> Listing:
     descriptor = os.open(folder, os.O_RDONLY)
     try:

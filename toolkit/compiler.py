@@ -130,10 +130,28 @@ def compile_tool(
         raise InvalidToolError(
             origin, str(verdict.reason or RejectionReason.UNREADABLE), verdict.detail
         )
+    return compile_examined(subject, contract, origin, is_recipe=is_recipe)
+
+
+def compile_examined(
+    subject: Subject, contract: ToolContract, origin: Origin, *, is_recipe: bool = True
+) -> CompiledTool:
+    """Compile what the contract has examined and accepted, without judging it again.
+
+    Args:
+        subject: What ``contract.examine`` returned beside its acceptance.
+        contract: The judge that accepted it.
+        origin: Where it was found.
+        is_recipe: As for `compile_tool`.
+
+    Raises:
+        InvalidToolError: It cannot be offered to callers, or not be copied.
+        KeyboardInterrupt: The user interrupts; all else that it raises is a rejection.
+    """
     try:
         if is_recipe and not subject.is_class:
-            _check_copy(target, subject, origin)
-        return _compile(target, subject, contract, origin)
+            _check_copy(subject.obj, subject, origin)
+        return _compile(subject.obj, subject, contract, origin)
     except (InvalidToolError, KeyboardInterrupt):
         raise
     except BaseException as error:  # its attributes, hints or copying ran its code

@@ -282,3 +282,20 @@ def test_tool_that_cannot_be_compiled_is_rejected_with_its_reason() -> None:
     (rejected,) = report.rejected
     assert rejected.reason is RejectionReason.UNSUPPORTED_SIGNATURE
     assert rejected.detail.endswith(RejectionReason.UNSUPPORTED_SIGNATURE.remedy)
+
+
+def test_class_that_names_itself_in_its_constructor_is_made_once() -> None:
+    """Judging and compiling share the one probe instance."""
+    made: list[object] = []
+
+    class NamesItself:
+        def __init__(self) -> None:
+            self.name = "names_itself"
+            made.append(None)
+
+        def execute(self) -> str:
+            return self.name
+
+    catalog, _ = run(at("a", NamesItself))
+    assert catalog.names() == ("names_itself",)
+    assert len(made) == 1

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 from toolkit.contract import (
-    ACCEPTED,
     MISSING,
     RejectionReason,
     Subject,
@@ -71,9 +70,20 @@ DISCOVERY_FILTERS: Final[tuple[Filter, ...]] = (judge_private, judge_re_exported
 
 def judge(candidate: Candidate, contract: ToolContract) -> Verdict:
     """Judge one candidate: discovery's own rules first, then the contract. Total."""
+    return examine(candidate, contract)[0]
+
+
+def examine(
+    candidate: Candidate, contract: ToolContract
+) -> tuple[Verdict, Subject | None]:
+    """Judge one candidate, and return with it what the contract's rules read.
+
+    Returns:
+        The verdict and the subject; the subject is None when one of discovery's own
+        rules rejects, or when the object could not even be looked at.
+    """
     for rule in DISCOVERY_FILTERS:
         verdict = rule(candidate)
         if verdict is not None:
-            return verdict
-    verdict = contract.judge(candidate.obj)
-    return ACCEPTED if verdict.accepted else verdict
+            return verdict, None
+    return contract.examine(candidate.obj)

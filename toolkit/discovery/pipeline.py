@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Final
 
 from toolkit.catalog import ToolCatalog, ToolView
-from toolkit.compiler import CompiledTool, compile_tool
+from toolkit.compiler import CompiledTool, compile_examined
 from toolkit.contract import ACCEPTED, RejectionReason, ToolContract, Verdict
-from toolkit.discovery.filters import judge
+from toolkit.discovery.filters import examine
 from toolkit.discovery.hooks import Hooks
 from toolkit.discovery.index import publishers
 from toolkit.discovery.report import (
@@ -211,14 +211,12 @@ class _Run:
         started = time.perf_counter()
         contract = CONTRACTS[candidate.kind]
         tool = None
-        verdict = judge(candidate, contract)
+        verdict, subject = examine(candidate, contract)
         if verdict.accepted:
             verdict = self._outside_rules(candidate)
-        if verdict.accepted:
+        if verdict.accepted and subject is not None:
             try:
-                tool = compile_tool(
-                    candidate.obj, contract=contract, origin=candidate.origin
-                )
+                tool = compile_examined(subject, contract, candidate.origin)
             except InvalidToolError as error:
                 verdict = Verdict(RejectionReason(error.reason), error.detail)
         seconds = candidate.seconds + time.perf_counter() - started

@@ -1,7 +1,7 @@
 """`toolkit list` and `toolkit schema`: what there is, and how to call it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from itertools import groupby
 from typing import Any, Final
@@ -27,7 +27,7 @@ class Provider(StrEnum):
     GEMINI = "gemini"
 
 
-FORM_OF: Final = {
+FORM_OF: Final[Mapping[Provider, Callable[..., dict[str, object]]]] = {
     Provider.OPENAI: openai_tool,
     Provider.ANTHROPIC: anthropic_tool,
     Provider.GEMINI: gemini_tool,

@@ -81,14 +81,21 @@ FAULTS = {
     ),
     "surrogates": Fault("raise ValueError('\\ud800')", failed="ValueError: "),
     "iterable that raises": Fault(
-        "def each():\n  yield 3\n  raise RuntimeError('halfway')\ntools = each()",
+        "class Each:\n  def __iter__(self):\n    yield 3\n"
+        "    raise RuntimeError('halfway')\ntools = Each()",
         "faulty:tools",
         failed="RuntimeError: halfway",
     ),
     "endless iterable": Fault(
-        "import itertools\ntools = itertools.count()",
+        "import itertools\n"
+        "class Each:\n  def __iter__(self): return itertools.count()\ntools = Each()",
         "faulty:tools",
         failed="more than 10000 items",
+    ),
+    "iterator that is empty the second time": Fault(
+        "tools = iter([int])",
+        "faulty:tools",
+        failed="it is an iterator, which is empty the second time; publish a list",
     ),
     "iterable that exits": Fault(
         "class Exits:\n  def __iter__(self): raise SystemExit(3)\ntools = Exits()",

@@ -234,6 +234,15 @@ def test_candidate_of_a_scan_knows_its_place(site: Site) -> None:
     assert found.origin.reference == "pkg.mod:Good"
 
 
+def test_import_of_a_scanned_module_is_timed_once(site: Site) -> None:
+    """Add the seconds of one import to one of its candidates, not to each."""
+    site.write({"mod.py": good_tool("a", "A") + good_tool("b", "B")})
+    found = list(ModuleSource(["mod"]).candidates())
+    first, second = (one.seconds for one in found if isinstance(one, Candidate))
+    assert first > 0
+    assert second == 0
+
+
 def test_module_handed_in_is_scanned(site: Site) -> None:
     """Scan a module object like a name."""
     module = ModuleType("made_up")

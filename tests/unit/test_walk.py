@@ -157,7 +157,8 @@ def test_traceback_of_a_chain_shows_each_cause(site: Site) -> None:
     """Keep both halves of ``raise … from``, and of an error while handling another."""
     source = """
         try:
-            import a_module_that_nobody_ever_installs
+            import importlib
+            importlib.import_module("a_module_that_nobody_ever_installs")
         except ImportError as error:
             raise RuntimeError("install it first") from error
     """
@@ -165,7 +166,8 @@ def test_traceback_of_a_chain_shows_each_cause(site: Site) -> None:
     text = their_traceback(raised_by("chained"))
     assert "ModuleNotFoundError" in text
     assert "direct cause" in text
-    assert "importlib" not in text
+    assert "importlib/__init__.py" not in text
+    assert "frozen importlib" not in text
 
 
 def test_syntax_error_shows_the_line(site: Site) -> None:

@@ -215,6 +215,13 @@ def _expand(obj: object, origin: Origin, kind: Kind, seconds: float) -> Iterator
         named = origin if origin.entry_point else origin_of(obj)
         yield Candidate(obj, named, kind, seconds=seconds)
         return
+    if (
+        origin.entry_point
+        and Subject(obj, METHOD_OF[kind]).read("__next__") is not MISSING
+    ):
+        detail = "it is an iterator, which is empty the second time; publish a list"
+        yield Failure(origin, detail, kind=kind)
+        return
     got = load(lambda: list(islice(items, MAX_ITEMS + 1)))
     if got.error is not None:
         yield failure(got.error, origin, kind, got.seconds)

@@ -27,6 +27,8 @@ NOTE: Final = (
 _AT: Final = Origin("acme-tools", "1.2", "toolkit.tools", "sums", "acme.sums:Sum")
 _ALSO: Final = Origin("other-tools", "0.3", "toolkit.tools", "all", "other:Sum")
 
+_PREFER: Final = 'Add prefer.sum = "acme-tools" (or "other-tools") to toolkit.toml.'
+
 # An instance of each error, for its text, and what whoever sees it can do.
 SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
     "PluginLoadError": (
@@ -40,9 +42,7 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
         "Do what the text says; [reasons.md](reasons.md) has all reasons.",
     ),
     "DuplicateToolError": (
-        errors.DuplicateToolError(
-            "sum", (_AT, _ALSO), 'Set prefer = { sum = "acme-tools" }.'
-        ),
+        errors.DuplicateToolError("sum", (_AT, _ALSO), _PREFER),
         "Set `prefer`, or set `collisions` to `qualify`, or call both in full.",
     ),
     "DiscoveryFailedError": (
@@ -71,6 +71,10 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
     "RegistryClosedError": (
         errors.RegistryClosedError("ToolRegistry:ann"),
         "Create a new user tool system; a closed one stays closed.",
+    ),
+    "FactoryClosedError": (
+        errors.FactoryClosedError(),
+        "Build the systems before `close()`, or make a new `Toolkit`.",
     ),
     "FactoryNotFoundError": (
         errors.FactoryNotFoundError("sum", "ToolRegistry:ann"),
@@ -101,12 +105,12 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
         "Do what the tool's own text says.",
     ),
     "ToolExecutionError": (
-        errors.ToolExecutionError("sum", "ZeroDivisionError"),
+        errors.ToolExecutionError("sum", "ZeroDivisionError", "5f0c2a"),
         "Look for the call id in the operator's log.",
     ),
     "ToolResultError": (
-        errors.ToolResultError("sum", "ValueError: Circular reference detected"),
-        "Let the tool return JSON values, a dataclass or a pydantic model.",
+        errors.ToolResultError("sum", "Circular reference detected (id repeated)"),
+        "Return values without cycles and not nested too deep; other objects are text.",
     ),
     "ToolTimeoutError": (
         errors.ToolTimeoutError("sum", 5.0),
@@ -137,6 +141,24 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
         "Install the extra that the text names.",
     ),
 }
+
+
+VARIABLES: Final = """
+How the text of a variable is read, and what the file has instead:
+
+- A list is separated by commas. A mapping is a JSON object.
+- A variable that is set but empty is an empty list: `TOOLKIT_ALLOW=` allows nothing, as
+  `allow = []` does in the file. To allow all that is installed, leave it unset.
+- A flag is `true`, `1`, `yes` or `on`, or `false`, `0`, `no` or `off`, in any case. The
+  file has `true` and `false` only.
+- `TOOLKIT_DEFAULT_TIMEOUT=none` switches that limit off. So does the text `"none"` in
+  the file, `default_timeout = "none"`, because TOML has no null.
+- A variable that is called nearly like one of these is refused, with the name that was
+  probably meant. Others are left alone: plugins have `TOOLKIT_` variables of their own.
+
+A name in `allow`, `deny`, `allow_tools`, `deny_tools` or `prefer` that matches nothing
+is no error. It is told in `DiscoveryReport.notes`, and logged as a warning.
+""".strip()
 
 
 def error_classes() -> list[type[errors.ToolkitError]]:
@@ -199,9 +221,8 @@ def settings_page() -> Iterator[str]:
     yield _paragraph(Settings).replace("Immutable; one for a process.", "").strip()
     yield (
         "`Settings.load()` reads `toolkit.toml` in the working directory, or the file "
-        "that `TOOLKIT_CONFIG`\nnames; then environment variables override it. A list "
-        "in a variable is separated by commas; a\nmapping is a JSON object. An unknown "
-        "setting in the file is an error that names the nearest one."
+        "that `TOOLKIT_CONFIG`\nnames; then environment variables override it. "
+        "An unknown setting in the file is an error that\nnames the nearest one."
     )
     rows = [
         f"| `{item.name}` | {_shape(item.type)} | {_default(item)} | "
@@ -214,6 +235,7 @@ def settings_page() -> Iterator[str]:
     yield "The variable of a setting is `TOOLKIT_` and its name in capitals:"
     names = [f"TOOLKIT_{item.name.upper()}" for item in fields(Settings)]
     yield "```text\n" + "\n".join(names) + "\n```"
+    yield VARIABLES
 
 
 def _shape(annotation: object) -> str:

@@ -69,6 +69,10 @@ class Toolkit:
             user_context: Whose system it is.
             tool_classes: Tools for this user beside the catalog's.
             sinks: Told this system's events.
+
+        Raises:
+            InvalidUserContextError: `user_context` is not a `UserContext`.
+            FactoryClosedError: This toolkit is closed.
         """
         return self.factory.create_user_tool_system(
             user_context, tool_classes, sinks=sinks
@@ -78,13 +82,15 @@ class Toolkit:
         """Look at the real state: what discovery found and what is running.
 
         Returns:
-            ``status`` (``healthy``, ``degraded``, or ``unhealthy`` without tools),
+            ``status`` (``healthy``, ``degraded``, or ``unhealthy``: closed, no tools),
             ``report`` (one line), and the counts of ``catalog``, ``systems``,
             ``threads`` and ``inline``.
         """
-        status = self.report.status
+        status: str = self.report.status
+        if status == "empty" or self.factory.is_closed:
+            status = "unhealthy"
         return {
-            "status": "unhealthy" if status == "empty" else status,
+            "status": status,
             "report": self.report.summary(),
             "catalog": self.catalog.statistics(),
             "systems": self.factory.statistics(),

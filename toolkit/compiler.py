@@ -5,9 +5,9 @@ so nothing is a tool here that the contract has not accepted.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from toolkit import docstring
 from toolkit.context import ToolContext, UserContext
@@ -27,12 +27,11 @@ from toolkit.errors import (
     describe_error,
     kind_of_error,
 )
+from toolkit.facts import HINTS, Facts
 from toolkit.naming import ToolName, qualified_name, tool_name
 from toolkit.origin import Origin
 from toolkit.signature import Signature, compile_signature
 from toolkit.tools import NO_SCOPES, ToolDefinition
-
-_HINTS: Final = ("read_only", "destructive", "idempotent")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,7 +185,8 @@ def _compile(
     source = (
         subject if subject.probe is None else Subject(subject.probe, contract.method)
     )
-    facts = _Facts(source, origin)
+    facts = Facts(source, origin)
+    facts.check_slips()
     function, skip_first = _function(subject)
     documents = (_document(function), facts.document())
     signature = compile_signature(
@@ -237,7 +237,7 @@ def _document(function: object) -> str:
 
 
 def _definition(
-    subject: Subject, facts: "_Facts", signature: Signature, method_document: str
+    subject: Subject, facts: Facts, signature: Signature, method_document: str
 ) -> ToolDefinition:
     name = tool_name(subject.name)
     stated = facts.text("description") or docstring.parse(facts.document()).description
@@ -252,66 +252,5 @@ def _definition(
         required_scopes=facts.names("required_scopes"),
         timeout=facts.seconds("timeout"),
         streaming=signature.kind in ("generator", "async_generator"),
-        **{hint: facts.flag(hint) for hint in _HINTS},
+        **{hint: facts.flag(hint) for hint in HINTS},
     )
-
-
-class _Facts:
-    """A tool's optional attributes, read statically and checked."""
-
-    def __init__(self, subject: Subject, origin: Origin) -> None:
-        self.subject = subject
-        self.origin = origin
-
-    def _read(self, attribute: str) -> object:
-        value = self.subject.read(attribute)
-        if hasattr(type(value), "__get__"):
-            if self.subject.is_class:
-                raise self._invalid(
-                    attribute, "is computed; only a plain value is read"
-                )
-            value = getattr(self.subject.obj, attribute)
-        return None if value is MISSING else value
-
-    def _invalid(self, attribute: str, why: str) -> InvalidToolError:
-        reason = RejectionReason.INVALID_ATTRIBUTE
-        text = f"{label(self.subject)}: `{attribute}` {why}. {reason.remedy}"
-        return InvalidToolError(self.origin, str(reason), text)
-
-    def document(self) -> str:
-        """Return its own docstring, not one inherited."""
-        own = class_space(self.subject.cls).get("__doc__")
-        if not self.subject.is_class:
-            own = getattr(self.subject.obj, "__doc__", own)
-        return own if isinstance(own, str) else ""
-
-    def text(self, attribute: str) -> str:
-        value = self._read(attribute)
-        if value is not None and not isinstance(value, str):
-            raise self._invalid(attribute, "is not a string")
-        return value or ""
-
-    def names(self, attribute: str) -> frozenset[str]:
-        value = self._read(attribute)
-        if isinstance(value, str | bytes | Mapping):
-            raise self._invalid(attribute, "is not a set of names")
-        if value is not None and not isinstance(value, Iterable):
-            raise self._invalid(attribute, "is not a set of names")
-        names = frozenset(cast("Iterable[object]", value or ()))
-        if not all(isinstance(name, str) and name for name in names):
-            raise self._invalid(attribute, "holds something other than names")
-        return cast("frozenset[str]", names)
-
-    def seconds(self, attribute: str) -> float | None:
-        value = self._read(attribute)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise self._invalid(attribute, "is not a number of seconds above 0")
-        return float(value)
-
-    def flag(self, attribute: str) -> bool | None:
-        value = self._read(attribute)
-        if value is not None and not isinstance(value, bool):
-            raise self._invalid(attribute, "is not True or False")
-        return value

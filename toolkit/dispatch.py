@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from pydantic_core import to_json
 
-from toolkit.catalog import Authorizer, ListedTool
+from toolkit.catalog import Authorizer, ListedTool, ToolCatalog
 from toolkit.context import ToolContext, UserContext
 from toolkit.errors import (
     CallLimitError,
@@ -108,6 +108,8 @@ class UnifiedToolDispatcher:
         threads: Runs sync tools.
         sinks: Told every event; must not block.
         authorizers: Asked before each call; they can only deny.
+        catalog: All tools there are; consulted only to explain a refusal to a user who
+            may have it explained.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one call, all named
@@ -121,6 +123,7 @@ class UnifiedToolDispatcher:
         threads: Executor,
         sinks: Iterable[Sink] = (),
         authorizers: Iterable[Authorizer] = (),
+        catalog: ToolCatalog | None = None,
     ) -> None:
         """Take over the parts; nothing is started."""
         self.registry = registry
@@ -132,6 +135,7 @@ class UnifiedToolDispatcher:
         self._threads = threads
         self._sinks = tuple(sinks)
         self._authorizers = tuple(authorizers)
+        self._catalog = catalog or ToolCatalog()
         self._running: set[asyncio.Future[Any]] = set()
         self._is_closed = False
         self._counts = {"calls": 0, "failed": 0}
@@ -221,6 +225,9 @@ class UnifiedToolDispatcher:
         try:
             return self.registry.find(name)
         except ToolNotFoundError:
+            hidden = self._catalog.view.find(name)
+            if hidden is not None:  # there is one, and this user does not have it
+                self._authorize(name, hidden)
             raise self._not_found(name) from None
         except (ToolkitError, KeyboardInterrupt):
             raise
@@ -341,7 +348,7 @@ class UnifiedToolDispatcher:
         """Log what the tool raised; the caller learns its kind, not its text."""
         name, call_id = call.context.tool_name, call.context.call_id
         logger.error("tool %r failed in call %s", name, call_id, exc_info=error)
-        return ToolExecutionError(name, kind_of_error(error))
+        return ToolExecutionError(name, kind_of_error(error), call_id)
 
     # --- afterwards ----------------------------------------------------------------
 

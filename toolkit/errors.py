@@ -13,6 +13,7 @@
     │   ├── RegistrationRejectedError  also ValueError; the reason is in the text
     │   ├── RegistryFrozenError      also RuntimeError
     │   ├── RegistryClosedError      also RuntimeError
+    │   ├── FactoryClosedError       also RuntimeError
     │   ├── FactoryNotFoundError     also KeyError
     │   ├── UnknownRegistryTypeError also ValueError
     │   ├── ToolNotFoundError        also KeyError; near names of this user's tools only
@@ -169,7 +170,8 @@ class DiscoveryFailedError(ToolkitError, ExceptionGroup[DiscoveryError]):
         )
 
     def _text(self) -> str:
-        return f"{self.args[0]} ({len(self.exceptions)} faults)"
+        count = len(self.exceptions)
+        return f"{self.args[0]} ({count} fault{'s' if count > 1 else ''})"
 
 
 # --- registries --------------------------------------------------------------------
@@ -282,6 +284,15 @@ class UnknownRegistryTypeError(RegistryError, ValueError):
         )
 
 
+class FactoryClosedError(RegistryError, RuntimeError):
+    """The factory is closed, and with it the threads that sync tools need."""
+
+    code: ClassVar[str] = "factory_closed"
+
+    def _text(self) -> str:
+        return "the toolkit is closed. Build systems before close(), or a new Toolkit."
+
+
 class ToolNotFoundError(RegistryError, KeyError):
     """This user has no tool of that name; a tool they may not see answers alike."""
 
@@ -371,16 +382,19 @@ class ToolExecutionError(ToolCallError, RuntimeError):
 
     code: ClassVar[str] = "tool_failed"
 
-    def __init__(self, tool: str, cause_type: str) -> None:
-        """Keep which tool failed and the kind of exception it raised."""
+    def __init__(self, tool: str, cause_type: str, call_id: str = "") -> None:
+        """Keep which tool failed in which call, and the kind of what it raised."""
         super().__init__(tool, cause_type)
+        self.args = (tool, cause_type, call_id)
         self.tool = tool
         self.cause_type = cause_type
+        self.call_id = call_id
 
     def _text(self) -> str:
+        where = f" under call {self.call_id}" if self.call_id else ""
         return (
             f"tool {self.tool!r} failed with {self.cause_type}. "
-            "The operator's log has the details under this call id."
+            f"The operator's log has the details{where}."
         )
 
 
@@ -441,7 +455,7 @@ class CallLimitError(ToolCallError, RuntimeError):
 
     def _text(self) -> str:
         return (
-            f"{self.running} calls are running and {self.limit} are allowed at once. "
+            f"calls running at once: {self.running}, allowed: {self.limit}. "
             "Wait for one to finish."
         )
 

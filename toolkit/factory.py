@@ -16,7 +16,11 @@ from toolkit.compiler import CompiledTool, compile_tool
 from toolkit.context import UserContext
 from toolkit.contract import STRICT, ToolContract
 from toolkit.dispatch import ToolResult, UnifiedToolDispatcher
-from toolkit.errors import InvalidToolError, InvalidUserContextError
+from toolkit.errors import (
+    FactoryClosedError,
+    InvalidToolError,
+    InvalidUserContextError,
+)
 from toolkit.events import Sink
 from toolkit.executors.inline import InlineExecutor
 from toolkit.executors.threads import ThreadExecutor
@@ -227,7 +231,8 @@ class UserToolSystem:
         """Warn about a forgotten close, and close what can be."""
         if getattr(self, "_ledger", None) is None:
             return
-        text = f"tool system {self.correlation_id} was never closed; use `with`"
+        user = self.user_context.user_id
+        text = f"the tool system of {user!r} was never closed; use `async with`"
         for instance in self._retire():
             close_now(instance)
         warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
@@ -272,6 +277,7 @@ class UserContextToolFactory:
         self.inline = InlineExecutor()
         self.threads = threads or ThreadExecutor(self.settings.max_threads)
         self._owns_threads = threads is None
+        self.is_closed = False
         self._registry_factory = registry_factory
         self._dispatcher_factory = dispatcher_factory
         self._sinks = (*sinks, *self.catalog.hooks.observers)
@@ -300,8 +306,11 @@ class UserContextToolFactory:
 
         Raises:
             InvalidUserContextError: `user_context` is not a `UserContext`.
+            FactoryClosedError: The factory is closed.
         """
         _check_user(user_context)
+        if self.is_closed:
+            raise FactoryClosedError
         own, rejected = self._accept(tool_classes or ())
         view = self._views.of(user_context, own)
         registry = self._registry_factory(
@@ -319,6 +328,7 @@ class UserContextToolFactory:
             threads=self.threads,
             sinks=(*self._sinks, *sinks),
             authorizers=self.catalog.hooks.authorizers,
+            catalog=self.catalog,
         )
         return UserToolSystem(
             registry,
@@ -339,8 +349,10 @@ class UserContextToolFactory:
     def close(self) -> None:
         """Let the worker threads end; open systems can no longer run sync tools.
 
-        An executor that was handed in stays open: it belongs to who made it.
+        No new system is made after that. An executor that was handed in stays open: it
+        belongs to who made it.
         """
+        self.is_closed = True
         if self._owns_threads:
             self.threads.close()
 

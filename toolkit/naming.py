@@ -208,7 +208,9 @@ class Collision:
         owners = sorted({origin.owner for origin in self.origins})
         if len(owners) == 1:
             return f"Rename one of them in {owners[0]}."
-        return f'Set prefer = {{ {self.name} = "{owners[0]}" }} to give it to one.'
+        first, *rest = (f'"{owner}"' for owner in owners)
+        others = f" (or {', '.join(rest)})"
+        return f"Add prefer.{self.name} = {first}{others} to toolkit.toml."
 
 
 @dataclass(frozen=True, slots=True)

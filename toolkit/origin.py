@@ -41,6 +41,8 @@ class Origin:
     def __str__(self) -> str:
         """Say it in one phrase, for example ``pkg 1.0 (toolkit.tools: x = m:C)``."""
         who = f"{self.distribution} {self.version}".strip()
+        if self.distribution and not (self.reference or self.entry_point):
+            return who
         where = self.reference or "object handed in"
         if self.entry_point:
             where = f"{self.group}: {self.entry_point} = {where}"

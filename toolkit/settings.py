@@ -20,6 +20,7 @@ Collisions = Literal["refuse", "qualify"]
 
 FILE_NAME: Final = "toolkit.toml"
 PREFIX: Final = "TOOLKIT_"
+_SLIP: Final = 0.86  # similarity, prefix included: one or two letters off
 
 REDACTED_FIELDS: Final = frozenset(
     {
@@ -97,15 +98,29 @@ class Settings:
 
         Raises:
             ConfigurationError: The file is missing though named, is not TOML, has an
-                unknown setting, or a value does not fit.
+                unknown setting, a value does not fit, or a variable is nearly called
+                like a setting's.
         """
         environ = os.environ if environ is None else environ
+        _refuse_slips(environ)
         values = _read_file(path or environ.get(f"{PREFIX}CONFIG") or None)
         for item in fields(cls):
             text = environ.get(PREFIX + item.name.upper())
             if text is not None:
                 values[item.name] = _from_text(item.name, text)
         return cls(**values)
+
+
+def _refuse_slips(environ: Mapping[str, str]) -> None:
+    """Refuse a variable that looks like a slip; others may belong to a plugin."""
+    known = [PREFIX + item.name.upper() for item in fields(Settings)]
+    known.append(f"{PREFIX}CONFIG")
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=_SLIP)
+            if near:
+                remedy = f"no setting has this variable; did you mean {near[0]}?"
+                raise ConfigurationError(name, environ[name], remedy)
 
 
 def _read_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
@@ -121,14 +136,20 @@ def _read_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
     for name in values:
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"use one of {known}"
+            remedy = f"did you mean {near[0]}?" if near else _use_one_of(known)
             raise ConfigurationError(name, values[name], f"unknown setting; {remedy}")
     return values
+
+
+def _use_one_of(known: list[str]) -> str:
+    return f"settings stand at the top level of the file: {', '.join(known)}"
 
 
 def _from_text(name: str, text: str) -> object:
     """Turn an environment variable into the kind of value its setting takes."""
     text = text.strip()
+    if _CHECKS[name] is _flag and text.lower() in _FLAGS:
+        return _FLAGS[text.lower()]
     if _CHECKS[name] in (_name_set, _optional_name_set, _name_tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if _CHECKS[name] is _choice or text == "none":
@@ -136,8 +157,8 @@ def _from_text(name: str, text: str) -> object:
     try:
         return json.loads(text)
     except ValueError as error:
-        remedy = "give it as JSON, such as 5, true or an object in braces"
-        raise ConfigurationError(name, text, remedy) from error
+        example = _EXAMPLES.get(_CHECKS[name], "a JSON value")
+        raise ConfigurationError(PREFIX + name.upper(), text, example) from error
 
 
 def _name_tuple(name: str, value: object) -> tuple[str, ...]:
@@ -202,6 +223,18 @@ def _flag(name: str, value: object) -> bool:
         raise ConfigurationError(name, value, "give true or false")
     return value
 
+
+_FLAGS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+_EXAMPLES: Final[Mapping[Callable[[str, object], Any], str]] = {
+    _flag: "give true or false",
+    _count: "give a whole number of 1 or more",
+    _optional_seconds: "give seconds above 0, or none for no limit",
+    _string_map: 'give a JSON object such as {"word_count": "toolkit-text"}',
+    _set_map: 'give a JSON object such as {"admin": ["costs:read"]}',
+}
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "allow": _optional_name_set,

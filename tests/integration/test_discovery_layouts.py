@@ -104,10 +104,10 @@ def test_every_way_to_publish_gives_the_same_tool(site: Site) -> None:
             good_tool("as_instance", "_AsInstance"),
             good_tool("in_list", "_InList"),
             good_tool("in_mapping", "_InMapping"),
-            good_tool("generated", "_Generated"),
+            good_tool("iterated", "_Iterated"),
             "@tool\ndef as_function() -> str:\n    return 'as_function works'",
             "instance, listed = _AsInstance(), [_InList]",
-            "mapped, generated = {'x': _InMapping()}, (t for t in [_Generated])",
+            "mapped, iterated = {'x': _InMapping()}, {'y': _Iterated}.values()",
         ]
     )
     points = {
@@ -118,7 +118,7 @@ def test_every_way_to_publish_gives_the_same_tool(site: Site) -> None:
             "function": "as_function",
             "list": "listed",
             "mapping": "mapped",
-            "generator": "generated",
+            "iterable": "iterated",
         }.items()
     }
     files = {"ways.py": source, "ways_mod.py": good_tool("in_module")}
@@ -129,10 +129,10 @@ def test_every_way_to_publish_gives_the_same_tool(site: Site) -> None:
         "as_class",
         "as_function",
         "as_instance",
-        "generated",
         "in_list",
         "in_mapping",
         "in_module",
+        "iterated",
     )
 
 

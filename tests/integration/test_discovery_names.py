@@ -59,7 +59,7 @@ async def test_the_line_that_the_report_gives_settles_it(
     """Copy the remedy into ``toolkit.toml``: the bare name is its owner's (S44, B6)."""
     _, report = site.discover()
     remedy = report.collisions[0].remedy
-    line = remedy.removeprefix("Set ").removesuffix(" to give it to one.")
+    line = remedy.removeprefix("Add ").partition(" (or ")[0]
     file = tmp_path / "toolkit.toml"
     file.write_text(line + "\n")
     settings = Settings.load(file, environ={})

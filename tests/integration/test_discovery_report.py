@@ -109,10 +109,9 @@ def test_report_keeps_no_rejected_or_failed_object_alive(site: Site) -> None:
     """Let go of what was only looked at, while report and catalog live (B41)."""
     source = good_tool("kept") + (
         "class Dropped: pass\n"
-        "def make():\n"
-        "    for _ in range(3):\n"
-        "        yield Dropped()\n"
-        "tools = make()\n"
+        "class Each:\n"
+        "    def __iter__(self): return (Dropped() for _ in range(3))\n"
+        "tools = Each()\n"
     )
     points = {TOOLS: {"kept": "lists:Good", "dropped": "lists:tools"}}
     site.install("lists", points, {"lists.py": source})

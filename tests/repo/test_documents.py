@@ -103,12 +103,16 @@ def test_generated_pages_are_up_to_date() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_readme_shows_the_template_package_as_it_is() -> None:
-    """Show as the ten lines what `toolkit-text` really publishes (S17)."""
+def test_readme_shows_a_shorter_form_of_the_template_package() -> None:
+    """Show ten lines with a name and an entry point that the template has (S17)."""
     shown = blocks(ROOT / "README.md")
     template = ROOT / "plugins/toolkit-text"
     example = next(one for one in shown if "class WordCount" in one.text)
     assert example in blocks(template / "README.md")
+    assert "shorter form" in (ROOT / "README.md").read_text(encoding="utf-8")
+    tools = (template / "src/toolkit_text/tools.py").read_text(encoding="utf-8")
+    heads = [line for line in example.text.splitlines() if "word_count" in line]
+    assert heads[0] in tools.splitlines()
     entry = next(one for one in shown if one.language == "toml")
     assert entry.text in (template / "pyproject.toml").read_text(encoding="utf-8")
     lines = [line for line in example.text.splitlines() if line.strip()]

@@ -24,7 +24,7 @@ PROMISED = {
     ],
     "04_collisions.py": [
         "as installed: ['main__word_count', 'toolkit-text__word_count']",
-        "Set prefer =",
+        "Add prefer.word_count = ",
         "word_count: no tool named 'word_count' for this user.",
         "settled: ['main__word_count', 'word_count']",
         "word_count: {'be': 1, 'to': 1}",

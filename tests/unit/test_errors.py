@@ -18,6 +18,7 @@ from toolkit.errors import (
     DiscoveryFailedError,
     DuplicateKeyError,
     DuplicateToolError,
+    FactoryClosedError,
     FactoryNotFoundError,
     InvalidArgumentsError,
     InvalidNameError,
@@ -79,7 +80,7 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         DiscoveryFailedError("found faults", [PluginLoadError(HERE, "x")]),
         "discovery_failed",
         ExceptionGroup,
-        "found faults (1 faults)",
+        "found faults (1 fault)",
     ),
     (RegistryError("odd"), "registry_error", Exception, "odd"),
     (
@@ -123,6 +124,12 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         "registry_closed",
         RuntimeError,
         "Registry 'Tools' is closed. Create a new user tool system.",
+    ),
+    (
+        FactoryClosedError(),
+        "factory_closed",
+        RuntimeError,
+        "the toolkit is closed. Build systems before close(), or a new Toolkit.",
     ),
     (
         FactoryNotFoundError("add", "Tools"),
@@ -169,12 +176,12 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
     ),
     (ToolError("give a date"), "tool_error", Exception, "give a date"),
     (
-        ToolExecutionError("add", "OSError"),
+        ToolExecutionError("add", "OSError", "c1"),
         "tool_failed",
         RuntimeError,
         (
             "tool 'add' failed with OSError. "
-            "The operator's log has the details under this call id."
+            "The operator's log has the details under call c1."
         ),
     ),
     (
@@ -199,7 +206,7 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         CallLimitError(64, 64),
         "call_limit",
         RuntimeError,
-        "64 calls are running and 64 are allowed at once. Wait for one to finish.",
+        "calls running at once: 64, allowed: 64. Wait for one to finish.",
     ),
     (
         InvalidNameError("a b", "use a-z"),
@@ -309,7 +316,7 @@ def test_a_group_of_faults_keeps_its_kind_when_it_is_split() -> None:
     assert isinstance(taken, DiscoveryFailedError)
     assert isinstance(rest, DiscoveryFailedError)
     assert (taken.exceptions, rest.exceptions) == ((load,), (duplicate,))
-    assert str(rest) == "found faults (1 faults)"
+    assert str(rest) == "found faults (1 fault)"
 
 
 def test_a_group_without_faults_cannot_be_made() -> None:

@@ -25,6 +25,7 @@ from tests.sample_tools import (
 from toolkit import Settings, ToolNotFoundError, UnifiedToolDispatcher, UserContext
 from toolkit import factory as factory_module
 from toolkit.errors import (
+    FactoryClosedError,
     InvalidUserContextError,
     RegistryClosedError,
     ToolConstructionError,
@@ -502,13 +503,12 @@ def test_clean_up_that_fails_stops_no_other(
 
 
 def test_forgotten_close_is_a_resource_warning() -> None:
-    """It says so, names the system, and still closes what it can (B41)."""
+    """It says so, names the user, and still closes what it can (B41)."""
     log: list[str] = []
     factory = UserContextToolFactory(catalog_of(closing(log, "a", "close")))
     system = factory.create_user_tool_system(ANN)
     system.registry.get("a")
-    label = system.correlation_id
-    with pytest.warns(ResourceWarning, match=f"{label} was never closed"):
+    with pytest.warns(ResourceWarning, match="system of 'ann' was never closed"):
         del system  # the last reference: it is collected here
     assert log == ["a"]
     assert factory.registry_count("ann") == 0
@@ -666,3 +666,29 @@ def test_creating_a_system_imports_nothing_and_warns_of_nothing(
         warnings.simplefilter("error")
         factory.create_user_tool_system(BOB).close()
     assert set(sys.modules) == before
+
+
+async def test_user_who_may_have_refusals_explained_is_told_of_catalog_tools() -> None:
+    """With the scope, a hidden tool of the catalog says which rule hides it (B58)."""
+    catalog = catalog_of(AdminWipe)
+    hidden = {"bob": "tool_not_found", "eve": "tool_access_denied"}
+    scopes = {"bob": frozenset[str](), "eve": frozenset({"toolkit:explain"})}
+    factory = UserContextToolFactory(catalog)
+    for user, code in hidden.items():
+        who = UserContext(user, scopes=scopes[user])
+        async with factory.create_user_tool_system(who) as system:
+            for name in (AdminWipe.name, catalog.definitions()[0].qualified_name):
+                error = (await system.execute(name)).error
+                assert error is not None
+                assert error.code == code
+                assert ("needs the scope" in str(error)) is (user == "eve")
+            assert system.get_all_tools() == ()
+    factory.close()
+
+
+def test_closed_factory_makes_no_more_systems() -> None:
+    """A system without worker threads would blame every sync tool for it (B10)."""
+    factory = UserContextToolFactory(catalog_of(AdminWipe))
+    factory.close()
+    with pytest.raises(FactoryClosedError, match="the toolkit is closed"):
+        factory.create_user_tool_system(ANN)

@@ -273,7 +273,9 @@ def test_of_two_claimants_neither_gets_the_name_and_both_are_named() -> None:
     assert collision.origins == (A, B)
     assert collision.qualified_names == ("pkg-a.add", "pkg-b.add")
     assert collision.settlement == Settlement(winner=None, decided=False)
-    assert collision.remedy == 'Set prefer = { add = "pkg-a" } to give it to one.'
+    assert collision.remedy == (
+        'Add prefer.add = "pkg-a" (or "pkg-b") to toolkit.toml.'
+    )
 
 
 def test_names_that_differ_only_in_case_collide() -> None:

@@ -32,7 +32,7 @@ def test_owner_is_the_distribution_then_the_top_module(
     ("origin", "text"),
     [
         (FULL, "pkg 1.0 (toolkit.tools: add = pkg.tools:Add)"),
-        (Origin("pkg"), "pkg (object handed in)"),
+        (Origin("pkg"), "pkg"),
         (Origin("pkg", "2", reference="pkg:A"), "pkg 2 (pkg:A)"),
         (Origin(reference="m:C"), "m:C"),
         (Origin(), "object handed in"),

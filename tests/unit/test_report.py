@@ -111,7 +111,7 @@ def test_faults_are_what_somebody_has_to_mend() -> None:
     assert invalid.reason == "missing_execute"
     assert isinstance(duplicate, DuplicateToolError)
     assert set(duplicate.origins) == {HERE, THERE}
-    assert 'prefer = { sum = "here" }' in str(duplicate)
+    assert 'prefer.sum = "here"' in str(duplicate)
 
 
 def test_collision_that_a_setting_decided_is_no_fault() -> None:

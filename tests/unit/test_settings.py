@@ -95,16 +95,44 @@ def test_each_setting_can_come_from_the_environment(
 
 
 @pytest.mark.parametrize(
-    ("variable", "text"),
-    [("STRICT", "yes"), ("MAX_THREADS", ""), ("PREFER", "a=b"), ("COLLISIONS", "none")],
+    ("variable", "text", "remedy"),
+    [
+        ("STRICT", "perhaps", "give true or false"),
+        ("MAX_THREADS", "", "give a whole number"),
+        ("DEFAULT_TIMEOUT", "soon", "give seconds above 0"),
+        ("PREFER", "a=b", "give a JSON object"),
+    ],
 )
-def test_an_unreadable_variable_is_refused_by_its_settings_name(
-    variable: str, text: str
+def test_an_unreadable_variable_is_refused_by_name_with_what_it_takes(
+    variable: str, text: str, remedy: str
 ) -> None:
-    """The operator learns which one and what it takes."""
+    """The operator learns which variable it is and what its setting takes (B9)."""
     with pytest.raises(ConfigurationError) as caught:
         Settings.load(environ={f"TOOLKIT_{variable}": text})
-    assert caught.value.setting == variable.lower()
+    assert caught.value.setting == f"TOOLKIT_{variable}"
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("yes", True), ("1", True), ("On", True), ("no", False), ("0", False)],
+)
+def test_a_flag_can_be_said_in_the_usual_words(*, text: str, expected: bool) -> None:
+    """Operators write flags in many ways."""
+    assert Settings.load(environ={"TOOLKIT_STRICT": text}).strict is expected
+
+
+@pytest.mark.parametrize("name", ["TOOLKIT_DENNY", "TOOLKIT_ALOW", "TOOLKIT_DENY_TOOL"])
+def test_a_variable_with_a_slip_in_its_name_is_refused(name: str) -> None:
+    """A wall that is misspelt does not stand, so it is not ignored (B9)."""
+    with pytest.raises(ConfigurationError, match="did you mean TOOLKIT_"):
+        Settings.load(environ={name: "x"})
+
+
+def test_a_variable_of_a_plugin_is_left_alone() -> None:
+    """Only what nearly names a setting is taken for a slip of one."""
+    environ = {"TOOLKIT_DATA_ROOT": "a", "TOOLKIT_BILLING_EXPORT": "b"}
+    assert Settings.load(environ=environ) == Settings()
 
 
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
@@ -134,7 +162,7 @@ def test_the_working_directorys_file_is_read_where_there_is_one(
     ("content", "setting", "remedy"),
     [
         ("strikt = true", "strikt", "did you mean strict?"),
-        ("zzz = 1", "zzz", "use one of"),
+        ("zzz = 1", "zzz", "settings stand at the top level"),
         ("strict = ", "config", "name a readable TOML file"),
         (None, "config", "name a readable TOML file"),
         ("\ufffe".encode("utf-16"), "config", "name a readable TOML file"),

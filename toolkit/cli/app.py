@@ -1,16 +1,35 @@
 """The commands; what they do is in the modules beside this one."""
 
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from toolkit.cli import calling, doctor, listing, options, why
 from toolkit.cli.session import Choices, parse_pairs, session
 from toolkit.context import UserContext
 
+
+class _Commands(TyperGroup):
+    """Tells whoever gives one of its options after the command where that belongs."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own click
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            option = getattr(error, "option_name", None)
+            for ours in self.params:
+                if option in ours.opts:
+                    usage = f"toolkit {option} {ours.metavar} {ctx.invoked_subcommand}"
+                    text = f"{option} stands before the command: {usage}"
+                    error.message = f"No such option: {text}"  # type: ignore[attr-defined]
+            raise
+
+
 app = typer.Typer(
     name="toolkit",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help: the same on a terminal, in a pipe, in the docs
@@ -130,8 +149,9 @@ Examples:
 
 In a pipe, the fields are: outcome, kind, name, origin, reason, detail.
 
-{_STATUS} Not well means: something failed to load, something published by name is
-no tool, a name is claimed by several, or no tool was accepted.
+{_STATUS}
+Not well means: something failed to load, something published by name is no tool, a
+name is claimed by several, or no tool was accepted.
 """,
 )
 def doctor_command(
@@ -205,6 +225,11 @@ def call_command(  # noqa: PLR0913 - one parameter for each option
             roles=frozenset(role or ()),
             metadata=parse_pairs(metadata or (), "--metadata", "KEY=VALUE"),
         )
-        text = sys.stdin.read() if arguments == "-" else arguments
-        call = calling.Call(tool=tool, user=caller, arguments=text, timeout=timeout)
+        call = calling.Call(
+            tool=tool,
+            user=caller,
+            arguments=sys.stdin.read() if arguments == "-" else arguments,
+            source="standard input" if arguments == "-" else "--args",
+            timeout=timeout,
+        )
         raise typer.Exit(calling.call_tool(opened, call))

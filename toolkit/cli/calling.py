@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -26,6 +27,12 @@ from toolkit.factory import UserToolSystem
 GRACE: Final = 2.0
 """Seconds past its deadline, and for cleaning up, before the process just ends."""
 
+_QUOTES_LOST: Final = re.compile(r"\s*[{\[][^\"]*$")
+_QUOTING: Final = (
+    "JSON needs its double quotes, and the shell takes them unless the whole stands "
+    """in single quotes: --args '{"text": "hi"}'."""
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -38,6 +45,7 @@ class Call:
     tool: str
     user: UserContext
     arguments: str = field(default="{}", repr=False)
+    source: str = "--args"
     timeout: float | None = None
 
     def __post_init__(self) -> None:
@@ -49,9 +57,11 @@ class Call:
 
 def call_tool(session: Session, call: Call) -> int:
     """Make the call and print its result as JSON; return the exit status."""
-    fault = json_fault(call.arguments)
+    fault = arguments_fault(call)
     if fault:
-        session.output.error(InvalidArgumentsError.code, f"--args is not JSON: {fault}")
+        session.output.error(InvalidArgumentsError.code, fault)
+        if _QUOTES_LOST.match(call.arguments):
+            session.output.hint(_QUOTING)
         return 1
     watch = _Watch()
     try:
@@ -59,6 +69,14 @@ def call_tool(session: Session, call: Call) -> int:
             return asyncio.run(_call(session, kit, call, watch))
     finally:
         watch.stop()
+
+
+def arguments_fault(call: Call) -> str:
+    """Say what is wrong with the text of a call's arguments; empty when it is JSON."""
+    if not call.arguments.strip():
+        return f"{call.source} was empty; give a JSON object, such as {{}}"
+    fault = json_fault(call.arguments)
+    return fault and f"{call.source} is not JSON: {fault}"
 
 
 def json_fault(text: str) -> str:
@@ -114,10 +132,10 @@ def _print_result(
         collision = collision_of(call.tool, system.collisions)
         if collision is not None:
             output.hint(describe_collision(collision))
-        # the same for a tool that is not there and one this user may not see
-        output.hint(
-            f"`toolkit why {call.tool}` says what is installed, and its scopes."
-        )
+        else:  # the same for a tool that is not there and one this user may not see
+            output.hint(
+                f"`toolkit why {call.tool}` says what is installed, and its scopes."
+            )
     return 1
 
 

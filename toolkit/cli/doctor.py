@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from toolkit.cli.installed import Elsewhere, advice, all_installed, unread
 from toolkit.cli.output import Output
 from toolkit.cli.session import Session
 from toolkit.cli.tables import show_report
@@ -12,7 +13,7 @@ from toolkit.naming import Collision
 def diagnose(session: Session, *, as_json: bool, show_all: bool) -> int:
     """Print the whole report; return the exit status."""
     _, report = session.discover()
-    view = View(report, show_all)
+    view = View(report, show_all, unread(all_installed()))
     if as_json:
         session.output.json(report_entry(view))
     elif session.output.is_terminal:
@@ -30,7 +31,7 @@ def report_entry(view: View) -> dict[str, Any]:
     report = view.report
     return {
         "status": report.status,
-        "summary": report.summary(),
+        "summary": view.summary(),
         "seconds": round(report.seconds, 6),
         "accepted": [one.as_dict() for one in report.accepted],
         "rejected": [one.as_dict() for one in view.dropped],
@@ -40,6 +41,8 @@ def report_entry(view: View) -> dict[str, Any]:
         ],
         "skipped": [one.as_dict() for one in report.skipped],
         "collisions": [_collision_entry(one) for one in report.collisions],
+        "unread": [_unread_entry(one) for one in view.unread],
+        "notes": list(report.notes),
         "faults": [
             {"code": one.code, "origin": str(one.origin), "message": str(one)}
             for one in report.faults()
@@ -59,6 +62,18 @@ def _collision_entry(collision: Collision) -> dict[str, Any]:
     }
 
 
+def _unread_entry(point: Elsewhere) -> dict[str, str]:
+    return {
+        "distribution": point.distribution,
+        "version": point.version,
+        "group": point.group,
+        "meant": point.meant,
+        "name": point.name,
+        "reference": point.reference,
+        "remedy": advice(point),
+    }
+
+
 def _print_records(output: Output, view: View) -> None:
     report = view.report
     shown = (*report.accepted, *view.dropped, *report.failed, *report.skipped)
@@ -73,7 +88,12 @@ def _print_records(output: Output, view: View) -> None:
         output.record(
             "collision", "-", collision.name, origins, state, collision.remedy
         )
+    for point in view.unread:
+        text = f"{point} {advice(point)}"
+        output.record("unread", "-", point.name, point.publisher, "unknown_group", text)
+    for note in report.notes:
+        output.record("note", "-", "-", "-", "-", note)
     for reason, count in sorted(view.hidden.items()):
         output.record("hidden", "-", "-", "-", reason, f"{count}; shown with --all")
     faults = f"{len(report.faults())} to mend"
-    output.record("summary", "-", "-", "-", report.status, report.summary(), faults)
+    output.record("summary", "-", "-", "-", report.status, view.summary(), faults)

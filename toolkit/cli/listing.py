@@ -9,9 +9,10 @@ from typing import Any, Final
 from rich.text import Text
 
 from toolkit.catalog import ListedTool, ToolCatalog
+from toolkit.cli.installed import all_installed, unread
 from toolkit.cli.output import Output, listed, one_line, plain_table, visible
 from toolkit.cli.session import Session
-from toolkit.cli.view import heading
+from toolkit.cli.view import counted, heading
 from toolkit.discovery.report import DiscoveryReport
 from toolkit.errors import ToolNotFoundError
 from toolkit.naming import Collision
@@ -117,8 +118,14 @@ def _mention_faults(output: Output, report: DiscoveryReport) -> None:
     faults = len(report.faults())
     if report.status == "empty":
         output.hint("no tool was found; `toolkit doctor` shows what was looked at.")
+        for point in unread(all_installed()):
+            output.hint(str(point))
+        for note in report.notes:
+            output.hint(note)
     elif faults:
-        output.hint(f"{faults} faults were found too; `toolkit doctor` shows them.")
+        verb = "was" if faults == 1 else "were"
+        text = f"{counted(faults, 'fault')} {verb} found too"
+        output.hint(f"{text}; `toolkit doctor` shows more.")
 
 
 # --- schema --------------------------------------------------------------------------

@@ -1,9 +1,20 @@
 """Which findings a person means by a name."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Final
+
 from packaging.utils import canonicalize_name
 
+from toolkit.cli.view import is_noise
 from toolkit.discovery.index import publishers
 from toolkit.discovery.report import DiscoveryReport, Finding, Outcome
+
+_CLOSE: Final = 0.75
+"""One letter wrong in four; with less, `numpy` would mean `enum`."""
+
+_LONGEST: Final = 200
+"""Nobody mistypes a longer name, and comparing one takes long."""
 
 
 def keys_of(one: Finding) -> set[str]:
@@ -42,9 +53,27 @@ def _belongs(one: Finding, query: str) -> bool:
     )
 
 
-def known_names(report: DiscoveryReport) -> list[str]:
-    """Return every name in a report that a person may have meant."""
-    names = {key for one in report.findings for key in keys_of(one)}
-    names |= {one.origin.entry_point for one in report.findings}
-    names |= {one.origin.distribution for one in report.findings}
-    return sorted(name for name in names if name)
+def known_names(report: DiscoveryReport) -> list[set[str]]:
+    """Return what a person may have meant, as it is spelt; the likeliest first."""
+    accepted = [(one.name, one.qualified_name) for one in report.accepted]
+    claimed = [(one.name, *one.qualified_names) for one in report.collisions]
+    publishers = [
+        (one.origin.entry_point, one.origin.distribution) for one in report.findings
+    ]
+    others = [
+        (one.name, one.origin.reference, *one.origin.reference.split(":"))
+        for one in report.findings
+        if not is_noise(one)
+    ]
+    tiers = ([*accepted, *claimed], publishers, others)
+    return [{name for names in tier for name in names if name} for tier in tiers]
+
+
+def nearest(query: str, known: Iterable[Iterable[str]]) -> list[str]:
+    """Return up to three names of the first group that has any close to the query."""
+    for names in known:
+        spelt = {name.casefold(): name for name in sorted(names)}
+        near = get_close_matches(query.casefold(), spelt, cutoff=_CLOSE)
+        if near and len(query) <= _LONGEST:
+            return [spelt[one] for one in near]
+    return []

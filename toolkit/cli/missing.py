@@ -1,7 +1,7 @@
 """`toolkit why` about something that discovery has not found at all."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from packaging.utils import canonicalize_name
 
@@ -13,21 +13,21 @@ from toolkit.cli.installed import (
     misspelt,
     providers_of,
 )
+from toolkit.cli.matching import nearest
 from toolkit.cli.output import listed
 from toolkit.discovery.index import GROUPS
 from toolkit.settings import Settings
-from toolkit.tool_registry import near_names
 
 
 def explain_missing(
-    query: str, settings: Settings, known: Sequence[str]
+    query: str, settings: Settings, known: Sequence[Iterable[str]]
 ) -> list[tuple[int, str]]:
     """Say where a name might be, and how to make it a tool.
 
     Args:
         query: What was asked for.
         settings: What the operator decided.
-        known: Every name that discovery did find.
+        known: The names that discovery did find, the likeliest first.
 
     Returns:
         Lines with their indents; the first is the heading.
@@ -43,26 +43,22 @@ def explain_missing(
 
 
 def _unknown_lines(
-    query: str, installed: dict[str, Installed], known: Sequence[str]
+    query: str, installed: dict[str, Installed], known: Sequence[Iterable[str]]
 ) -> Iterator[str]:
     yield (
         "No installed distribution or module has that name, and none of the "
         f"{len(installed)} distributions here publishes it."
     )
     yield f"Looked in the environment of {sys.executable}."
-    near = near_names(query, sorted({*known, *installed}))
+    near = nearest(query, [*known, installed])
     if near:
         yield f"Did you mean {', '.join(near)}?"
-    else:
-        yield "To do: Install the package that publishes it into that environment."
+    yield "To do: Install the package that publishes it into that environment."
 
 
 def _misspelt_lines(query: str, installed: dict[str, Installed]) -> Iterator[str]:
     for point in misspelt(installed, query):
-        yield (
-            f"{point.distribution} {point.version} publishes {point.name} = "
-            f"{point.reference} in the group {point.group!r}, which nobody reads."
-        )
+        yield str(point)
         yield f"To do: {advice(point)}"
 
 

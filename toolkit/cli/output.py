@@ -1,19 +1,21 @@
 """What the command prints: tables for people, plain records for programs.
 
-On a terminal, text wraps at its width and may have colour (not with ``NO_COLOR``).
+On a terminal, text wraps at its width and may have colour (not with ``NO_COLOR``);
+text that brings its own lines, such as a traceback, keeps them.
 Anywhere else it is plain: nothing is drawn, coloured or cut, one record is one line.
 """
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
+from rich.text import Lines, Text
 
 
 def one_line(text: str) -> str:
@@ -40,6 +42,23 @@ def plain_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+class Prose(Text):
+    """Text whose long words, such as paths and references, break at ``:./`` first."""
+
+    def wrap(self, console: Console, width: int, *rest: Any, **options: Any) -> Lines:  # noqa: ANN401 - as rich hands them on
+        """Wrap it; rich itself would fill the line and break anywhere."""
+        within = f"{{1,{max(width, 1)}}}"
+        pieces = re.compile(rf"\S{within}(?!\S)|\S{within}(?<=[:./])|\S{within}")
+        breaks = [
+            one.end()
+            for word in re.finditer(r"\S+", self.plain)
+            for one in pieces.finditer(self.plain, *word.span())
+            if one.end() < word.end()
+        ]
+        broken = Text("\n").join(self.divide(breaks))
+        return broken.wrap(console, width, *rest, **options)
 
 
 class Output:
@@ -81,13 +100,13 @@ class Output:
         return cls(own, sys.stderr)
 
     def say(self, text: str = "", *, indent: int = 0, style: str = "") -> None:
-        """Print prose, wrapped on a terminal; tracebacks keep their lines."""
+        """Print prose, wrapped on a terminal unless it has lines of its own."""
         text = visible(text)
-        if self.is_terminal:
-            padded = Padding(Text(text, style=style), (0, 0, 0, indent), expand=False)
+        lines = text.split("\n")
+        if self.is_terminal and len(lines) == 1:
+            padded = Padding(Prose(text, style=style), (0, 0, 0, indent), expand=False)
             self.show(padded if text else Text())
         else:
-            lines = text.split("\n")
             self._write("\n".join(" " * indent * bool(one) + one for one in lines))
 
     def record(self, *fields: object) -> None:
@@ -121,8 +140,9 @@ class Output:
     def _complain(self, label: str, text: str, style: str) -> None:
         self._stderr.flush()
         if self._stderr.isatty():
-            line = Text.assemble((label, style), ": ", visible(text))
-            self._error_console.print(line)
+            kind = Text if "\n" in text else Prose
+            line = kind.assemble((label, style), ": ", visible(text))
+            self._error_console.print(line, soft_wrap="\n" in text)
         else:
             print(f"{label}: {visible(text)}", file=self._stderr, flush=True)
 

@@ -7,8 +7,9 @@ from typing import Final
 
 from rich.padding import Padding
 
-from toolkit.cli.output import Output, one_line, plain_table
-from toolkit.cli.view import View, heading, label_of, state_of
+from toolkit.cli.installed import Elsewhere, advice
+from toolkit.cli.output import Output, Prose, one_line, plain_table
+from toolkit.cli.view import View, counted, heading, label_of, state_of
 from toolkit.contract import RejectionReason
 from toolkit.discovery.report import Finding
 from toolkit.naming import Collision
@@ -28,14 +29,16 @@ def show_report(output: Output, view: View) -> None:
     _show_failed(output, report.failed)
     _show_skipped(output, report.skipped)
     _show_collisions(output, report.collisions)
-    _title(output, f"{report.summary()}, in {report.seconds:.2f} s")
+    _show_unread(output, view.unread)
+    _show_notes(output, report.notes)
+    _title(output, f"{view.summary()}, in {report.seconds:.2f} s")
     faults = len(report.faults())
     if report.status == "empty":
         text = "No tool was accepted. Publish one in the entry-point group "
         output.say(f"{text}toolkit.tools, or name a module with --module.")
     if faults:
         text = "to mend; `toolkit why NAME` says more about any name above."
-        output.say(f"{faults} {'fault' if faults == 1 else 'faults'} {text}")
+        output.say(f"{counted(faults, 'fault')} {text}")
 
 
 def _title(output: Output, text: str, note: str = "") -> None:
@@ -62,7 +65,7 @@ def _show_accepted(output: Output, accepted: Sequence[Finding]) -> None:
         table = plain_table("", "")
         for one in members:
             label = one.name if one.kind == "tool" else f"{one.name} ({one.kind})"
-            table.add_row(label, one.origin.reference)
+            table.add_row(Prose(label), Prose(one.origin.reference))
         output.show(Padding(table, (0, 0, 0, 2)))
 
 
@@ -90,7 +93,7 @@ def _show_reason(
             output.say(f"each {text}", indent=4)
         for one in members if len(members) == 1 else ():
             detail = one_line(one.detail.removesuffix(remedy))
-            table.add_row(label_of(one), shorten(detail))
+            table.add_row(Prose(label_of(one)), Prose(shorten(detail)))
     if table.row_count:
         output.show(Padding(table, (0, 0, 0, 2)))
     output.say(f"To do: {remedy}", indent=2, style="dim")
@@ -115,7 +118,8 @@ def _show_failed(output: Output, failed: Sequence[Finding]) -> None:
         output.say(owner, style="red")
         table = plain_table("", "")
         for one in members:
-            table.add_row(label_of(one), shorten(one_line(one.detail)))
+            detail = shorten(one_line(one.detail))
+            table.add_row(Prose(label_of(one)), Prose(detail))
         output.show(Padding(table, (0, 0, 0, 2)))
 
 
@@ -138,6 +142,23 @@ def _show_collisions(output: Output, collisions: Sequence[Collision]) -> None:
             output.say(f"{name}  {origin.reference}", indent=2)
         if not one.settlement.decided:
             output.say(one.remedy, indent=2, style="dim")
+
+
+def _show_unread(output: Output, points: Sequence[Elsewhere]) -> None:
+    if not points:
+        return
+    _title(output, f"In groups that nobody reads: {len(points)}")
+    for one in points:
+        output.say(str(one), indent=2, style="yellow")
+        output.say(f"To do: {advice(one)}", indent=4, style="dim")
+
+
+def _show_notes(output: Output, notes: Sequence[str]) -> None:
+    if not notes:
+        return
+    _title(output, f"Settings that match nothing: {len(notes)}")
+    for one in notes:
+        output.say(one, indent=2)
 
 
 def shorten(text: str) -> str:

@@ -1,9 +1,10 @@
 """The words and cuts that every view of a report shares."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from toolkit.cli.installed import Elsewhere
 from toolkit.contract import RejectionReason
 from toolkit.discovery.report import DiscoveryReport, Finding
 from toolkit.naming import Collision
@@ -15,10 +16,17 @@ NOISE: Final = (RejectionReason.PRIVATE_NAME, RejectionReason.RE_EXPORTED)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A report with the noise set aside. Immutable."""
+    """A report with the noise set aside. Immutable.
+
+    Attributes:
+        report: The report.
+        show_all: Whether the noise is wanted too.
+        unread: What is published in groups that look like ours, and is not read.
+    """
 
     report: DiscoveryReport
     show_all: bool = False
+    unread: tuple[Elsewhere, ...] = ()
 
     @property
     def dropped(self) -> tuple[Finding, ...]:
@@ -33,6 +41,22 @@ class View:
         if self.show_all:
             return Counter()
         return Counter(str(one.reason) for one in self.report.rejected if is_noise(one))
+
+    def summary(self) -> str:
+        """Return one line of counts; names passed over are no rejections."""
+        told = tuple(one for one in self.report.findings if not is_noise(one))
+        passed = len(self.report.findings) - len(told)
+        text = replace(self.report, findings=told).summary()
+        return f"{text}, and {counted(passed, 'name')} passed over" if passed else text
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number and its word, in the plural unless it is one.
+
+    >>> counted(1, "fault"), counted(2, "fault")
+    ('1 fault', '2 faults')
+    """
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def is_noise(finding: Finding) -> bool:
@@ -57,3 +81,12 @@ def state_of(collision: Collision) -> str:
     if winner is not None:
         return f"settled for {winner.owner}"
     return "qualified" if collision.settlement.decided else "unsettled"
+
+
+def settings_for(collision: Collision) -> tuple[str, ...]:
+    """Return what to do about a collision: one line of settings for each claimant."""
+    owners = [origin.owner for origin in collision.origins]
+    if len({*owners}) < len(owners):
+        return (collision.remedy,)
+    lines = (f'prefer.{collision.name} = "{owner}"' for owner in owners)
+    return ("Put one of these lines into toolkit.toml.", *lines)

@@ -5,15 +5,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from toolkit.catalog import ToolCatalog
-from toolkit.cli.installed import advice, all_installed, misspelt
+from toolkit.cli.installed import advice, all_installed, misspelt, repair
 from toolkit.cli.listing import collision_of
 from toolkit.cli.matching import group_of, keys_of, known_names
 from toolkit.cli.missing import explain_missing
 from toolkit.cli.output import Output, listed
 from toolkit.cli.session import Session
-from toolkit.cli.view import NOISE, heading, is_noise, label_of
+from toolkit.cli.view import (
+    NOISE,
+    counted,
+    heading,
+    is_noise,
+    label_of,
+    settings_for,
+)
 from toolkit.contract import RejectionReason
 from toolkit.discovery.report import DiscoveryReport, Finding, Outcome
+from toolkit.errors import ConfigurationError
 from toolkit.naming import Collision
 from toolkit.policy import AccessPolicy
 from toolkit.settings import Settings
@@ -55,7 +63,14 @@ class Explanation:
 
 
 def explain(session: Session, query: str) -> int:
-    """Print what became of a name or package; return 0 when it is found and well."""
+    """Print what became of a name or package; return 0 when it is found and well.
+
+    Raises:
+        ConfigurationError: The query is empty.
+    """
+    if not query.strip():
+        remedy = "give the name of a tool, an entry point, a module or a distribution"
+        raise ConfigurationError("NAME_OR_PACKAGE", query, remedy)
     catalog, report = session.discover()
     scene = Scene(session.settings, catalog, report)
     answer = _explain_found(scene, query)
@@ -149,13 +164,17 @@ def _explain_rejected(answer: Explanation, one: Finding) -> None:
 
 def _explain_failure(answer: Explanation, one: Finding) -> None:
     answer.add(f"{one.detail}")
-    if one.traceback:
-        answer.add("Their traceback:")
-        answer.add(one.traceback.rstrip(), indent=4)
-    name = one.origin.distribution
-    refuse = f', or leave it out: deny = ["{name}"]' if name else ""
+    _add_traceback(answer, one, "Their traceback:")
     answer.healthy = False
-    answer.add(f"To do: Repair that package{refuse}.")
+    answer.add(f"To do: {repair(one.origin)}")
+
+
+def _add_traceback(answer: Explanation, one: Finding, title: str) -> None:
+    """Add the traceback, unless it has no more than the detail, told already."""
+    text = one.traceback.strip()
+    if text not in {"", one.detail.strip()}:
+        answer.add(title)
+        answer.add(text, indent=4)
 
 
 # --- collisions, groups --------------------------------------------------------------
@@ -172,17 +191,8 @@ def _explain_claims(
             answer.fault(
                 f"It goes without its bare name {collision.name}: {count} tools claim "
                 "that.",
-                *_settings_for(collision),
+                *settings_for(collision),
             )
-
-
-def _settings_for(collision: Collision) -> tuple[str, ...]:
-    """Return what to do about a collision: one line of settings for each claimant."""
-    owners = [origin.owner for origin in collision.origins]
-    if len({*owners}) < len(owners):
-        return (collision.remedy,)
-    lines = (f'prefer = {{ {collision.name} = "{owner}" }}' for owner in owners)
-    return ("Put one of these lines into toolkit.toml.", *lines)
 
 
 def _explain_collision(answer: Explanation, collision: Collision) -> None:
@@ -197,7 +207,7 @@ def _explain_collision(answer: Explanation, collision: Collision) -> None:
         answer.add("The settings let all of them go by their qualified names.")
     else:
         answer.fault(
-            "Nobody has it, until a setting says who.", *_settings_for(collision)
+            "Nobody has it, until a setting says who.", *settings_for(collision)
         )
 
 
@@ -213,14 +223,15 @@ def _explain_group(
         answer.add(text)
     failed = [one for one in group if one.outcome is Outcome.FAILED]
     for one in failed if len(failed) <= MAX_TRACEBACKS else ():
-        answer.add(f"The traceback of {label_of(one)}:")
-        answer.add(one.traceback.rstrip(), indent=4)
+        _add_traceback(answer, one, f"The traceback of {label_of(one)}:")
+    for remedy in dict.fromkeys(repair(one.origin) for one in failed):
+        answer.add(f"To do: {remedy}")
     mine = {one.origin for one in group}
     for collision in scene.report.collisions:
         if mine & {*collision.origins} and not collision.settlement.decided:
             answer.fault(
                 f"{collision.name} is claimed by {len(collision.origins)} tools.",
-                *_settings_for(collision),
+                *settings_for(collision),
             )
     if not counts[Outcome.ACCEPTED] or _has_fault(scene.report, mine):
         answer.healthy = False
@@ -239,7 +250,7 @@ def _group_lines(group: Sequence[Finding]) -> Iterator[str]:
             yield f"dropped   {label_of(one)} [{one.reason}]: {one.detail}"
     noise = sum(map(is_noise, group))
     if noise:
-        yield f"and {noise} private or re-exported names were passed over"
+        yield f"and {counted(noise, 'private or re-exported name')} passed over"
 
 
 def _has_fault(report: DiscoveryReport, origins: Iterable[object]) -> bool:

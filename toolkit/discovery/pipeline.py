@@ -32,6 +32,7 @@ from toolkit.discovery.sources import (
     failure,
     load,
 )
+from toolkit.discovery.unmatched import unmatched
 from toolkit.errors import InvalidToolError
 from toolkit.naming import (
     Claim,
@@ -85,7 +86,10 @@ def discover(
     run.take(ObjectSource(objects).candidates())
     run.judge_all()
     catalog, report = run.catalog(collision_policy(settings))
-    report = replace(report, seconds=time.perf_counter() - started)
+    notes = unmatched(settings, report.findings, catalog.view)
+    report = replace(report, notes=notes, seconds=time.perf_counter() - started)
+    for note in notes:
+        logger.warning("%s", note)
     level = logging.ERROR if report.status == "empty" else logging.INFO
     logger.log(level, "discovery %s", report.summary())
     if settings.strict:

@@ -131,11 +131,13 @@ class DiscoveryReport:
         findings: Every finding, sorted by origin.
         collisions: Every bare name that several accepted tools claim.
         seconds: What the whole took.
+        notes: Settings that name something which is not there, one sentence each.
     """
 
     findings: tuple[Finding, ...] = ()
     collisions: tuple[Collision, ...] = ()
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def _with(self, outcome: Outcome) -> tuple[Finding, ...]:
         return tuple(one for one in self.findings if one.outcome is outcome)

@@ -5,6 +5,7 @@ that a tool can have.
 """
 
 import re
+import unicodedata
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
@@ -43,13 +44,19 @@ class WordCount:
 def slugify(title: str) -> str:
     """Turn a title into the last part of a web address.
 
+    Accents are taken off: `Crème brûlée` becomes `creme-brulee`. What has no form in
+    a-z and 0-9, such as Cyrillic letters or the Danish o with a stroke, separates
+    words as a space does.
+
     Args:
-        title: Any text with at least one letter or digit in it.
+        title: Any text with a Latin letter or a digit in it.
 
     Raises:
         ToolError: There is no such character; the caller reads why.
     """
-    slug = "-".join(re.findall(r"[a-z0-9]+", title.casefold()))
+    apart = unicodedata.normalize("NFKD", title)  # an accent: a character of its own
+    plain = "".join(one for one in apart if not unicodedata.combining(one))
+    slug = "-".join(re.findall(r"[a-z0-9]+", plain.casefold()))
     if not slug:
         raise ToolError("The title has no letter or digit that an address can hold.")
     return slug

@@ -1,0 +1,53 @@
+"""What a tool says about itself: guards with slips in them are refused."""
+
+import pytest
+
+from toolkit import InvalidToolError, RejectionReason
+from toolkit.compiler import compile_tool
+
+
+def made(**attributes: object) -> type:
+    """Make a tool class with these attributes."""
+
+    def execute(self: object) -> str:
+        return "done"
+
+    return type("Made", (), {"name": "made", "execute": execute, **attributes})
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("required_scope", "required_scopes"),
+        ("requiredscopes", "required_scopes"),
+        ("require_scopes", "required_scopes"),
+        ("scopes", "required_scopes"),
+        ("readonly", "read_only"),
+        ("destructiv", "destructive"),
+    ],
+)
+def test_guard_with_a_slip_in_its_name_is_refused(slip: str, meant: str) -> None:
+    """A misspelt guard must not leave the tool open to everyone (B7, B58)."""
+    with pytest.raises(InvalidToolError, match=f"it is called `{meant}`") as caught:
+        compile_tool(made(**{slip: {"a:b"}}))
+    assert caught.value.reason == RejectionReason.INVALID_ATTRIBUTE
+
+
+def test_guard_with_a_slip_in_a_base_class_is_refused_too() -> None:
+    """Tools inherit their guards, and their slips (B58)."""
+    base = type("Base", (), {"required_scope": {"a:b"}})
+    with pytest.raises(InvalidToolError, match="guards nothing"):
+        compile_tool(type("Derived", (made(), base), {}))
+
+
+@pytest.mark.parametrize(
+    "name", ["scope", "timeouts", "versions", "tag", "reads", "requires", "_scopes"]
+)
+def test_names_of_a_tools_own_are_its_own(name: str) -> None:
+    """Only what nearly names a guard is taken for a slip of one."""
+    assert compile_tool(made(**{name: 3})).name == "made"
+
+
+def test_method_that_is_called_like_a_slip_is_a_method() -> None:
+    """What can be called holds no scopes."""
+    assert compile_tool(made(scopes=lambda self: None)).name == "made"

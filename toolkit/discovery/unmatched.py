@@ -1,0 +1,60 @@
+"""Settings that name something which is not there: most likely a slip."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+from packaging.utils import canonicalize_name
+
+from toolkit.catalog import ToolView
+from toolkit.discovery.report import Finding
+from toolkit.settings import Settings
+
+
+def unmatched(
+    settings: Settings, findings: Iterable[Finding], view: ToolView
+) -> tuple[str, ...]:
+    """Say which names in the operator's lists match nothing that was found.
+
+    That is no fault, as one configuration may serve many machines; but a wall with a
+    slip in it does not stand, so it is told.
+
+    Args:
+        settings: What the operator decided.
+        findings: Everything found, also what was skipped.
+        view: The accepted tools.
+
+    Returns:
+        One sentence for each name, with the nearest one that there is.
+    """
+    owners = {one.origin.owner for one in findings}
+    bare = {str(one.tool.name) for one in view}
+    tools = bare | {one.definition.qualified_name for one in view}
+    told = [
+        *_strangers(
+            "allow", _normalised(settings.allow or ()), owners, "publishes nothing"
+        ),
+        *_strangers("deny", _normalised(settings.deny), owners, "publishes nothing"),
+        *_strangers("allow_tools", settings.allow_tools or (), tools, "is no tool"),
+        *_strangers("deny_tools", settings.deny_tools, tools, "is no tool"),
+        *_strangers("prefer", settings.prefer, bare, "is no tool"),
+    ]
+    for name, owner in settings.prefer.items():
+        claimants = {one.tool.origin.owner for one in view if one.tool.name == name}
+        if claimants:
+            told += _strangers(
+                f"prefer.{name}", [owner], claimants, "does not claim it"
+            )
+    return tuple(told)
+
+
+def _normalised(names: Iterable[str]) -> list[str]:
+    return [canonicalize_name(name) for name in names]
+
+
+def _strangers(
+    setting: str, names: Iterable[str], known: set[str], role: str
+) -> Iterator[str]:
+    for name in sorted(set(names) - known):
+        near = get_close_matches(name, sorted(known), n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        yield f"The setting {setting} names {name!r}, which {role} here.{hint}"

@@ -1,11 +1,15 @@
 """Ending the life of a user's tool instance, whatever its clean-up does."""
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 logger = logging.getLogger(__name__)
+
+MAX_SECONDS: Final = 5.0
+"""For one instance's async clean-up; a user who is gone keeps nobody waiting."""
 
 
 def close_now(instance: object) -> bool:
@@ -14,24 +18,60 @@ def close_now(instance: object) -> bool:
     Returns:
         False when the instance cleans up with `aclose` only, or with an async `close`:
         both need a loop.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
     """
     try:
         close = getattr(instance, "close", None)
+        if close is None:
+            return getattr(instance, "aclose", None) is None
         if inspect.iscoroutinefunction(close):
             return False
-        if close is not None:
-            close()
-            return True
-        return getattr(instance, "aclose", None) is None
-    except Exception:
+        close()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         logger.exception("close of %s failed", type(instance).__name__)
-        return True
+    return True
 
 
 async def close_later(instances: Iterable[Any]) -> None:
-    """Run each instance's `aclose`, one after the other; what they raise is logged."""
+    """Run each instance's `aclose`, one after the other; what they raise is logged.
+
+    Each has `MAX_SECONDS`; one that needs more is given up, and that is logged too.
+
+    Raises:
+        asyncio.CancelledError: The caller is cancelled.
+        KeyboardInterrupt: The user interrupts.
+    """
     for instance in instances:
         try:
-            await (getattr(instance, "aclose", None) or instance.close)()
-        except Exception:
+            done = asyncio.ensure_future(_aclose(instance))
+            await asyncio.wait({done}, timeout=MAX_SECONDS)
+            if not done.cancel():
+                done.result()
+            else:
+                text = "aclose of %s was given up after %g s"
+                logger.error(text, type(instance).__name__, MAX_SECONDS)
+        except asyncio.CancelledError:
+            if _is_cancelling():
+                raise
             logger.exception("aclose of %s failed", type(instance).__name__)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            logger.exception("aclose of %s failed", type(instance).__name__)
+
+
+async def _aclose(instance: Any) -> None:  # noqa: ANN401 - a tool is of any class
+    try:
+        await (getattr(instance, "aclose", None) or instance.close)()
+    except SystemExit as error:  # would end the loop
+        text = "the tool called sys.exit()"
+        raise RuntimeError(text) from error
+
+
+def _is_cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

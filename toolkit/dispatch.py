@@ -10,7 +10,8 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from pydantic_core import to_json
@@ -19,6 +20,7 @@ from toolkit.catalog import Authorizer, ListedTool, ToolCatalog
 from toolkit.context import ToolContext, UserContext
 from toolkit.errors import (
     CallLimitError,
+    InvalidArgumentsError,
     RegistryClosedError,
     ToolAccessError,
     ToolCancelledError,
@@ -92,7 +94,9 @@ class ToolResult:
             ToolkitError: The error of this call, when there is one.
         """
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(
+                None
+            )  # each time anew, not longer each time
         return self.value
 
 
@@ -180,21 +184,28 @@ class UnifiedToolDispatcher:
 
     def statistics(self) -> dict[str, int]:
         """Return counts: calls started, failed among them, running now."""
-        return {**self._counts, "running": len(self._running)}
+        return {**self._counts, "running": len(self._live())}
 
     def close(self) -> None:
         """Take no more calls and give up the running ones; can be called anywhere."""
         self._is_closed = True
-        for future in tuple(self._running):
+        for future in self._live():
             with suppress(RuntimeError):  # its loop has ended, and the call with it
                 future.get_loop().call_soon_threadsafe(future.cancel)
 
     async def aclose(self, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - bounds the wait, not the work
         """Close, and wait up to `timeout` seconds until the async tools have ended."""
-        running = set(self._running)
+        here = asyncio.get_running_loop()
+        running = {one for one in self._live() if one.get_loop() is here}
         self.close()
         if running:
             await asyncio.wait(running, timeout=timeout)
+
+    def _live(self) -> set[asyncio.Future[Any]]:
+        """Return what is running; a call whose loop was closed under it is not."""
+        ended = {one for one in self._running if one.get_loop().is_closed()}
+        self._running -= ended
+        return set(self._running)
 
     # --- before it starts ----------------------------------------------------------
 
@@ -204,12 +215,15 @@ class UnifiedToolDispatcher:
         """Find, authorize, validate and limit; nothing has run when this raises."""
         if self._is_closed:
             raise RegistryClosedError(self.registry.name)
+        if timeout is not None and not isinstance(cast("object", timeout), int | float):
+            raise InvalidArgumentsError(name, [("timeout", "give seconds, or nothing")])
         listed = self._find(name)
         self._authorize(name, listed)
         checked = listed.tool.signature.validate(name, arguments)
         limit = self._settings.max_concurrent_calls
-        if len(self._running) >= limit:
-            raise CallLimitError(len(self._running), limit)
+        running = len(self._live())
+        if running >= limit:
+            raise CallLimitError(running, limit)
         allowed = self._seconds_allowed(listed, timeout)
         context = ToolContext(
             user=self.user_context,
@@ -253,11 +267,14 @@ class UnifiedToolDispatcher:
     def _is_denied_by_hook(self, listed: ListedTool) -> bool:
         for authorizer in self._authorizers:
             try:
-                answer = authorizer(self.user_context, listed.definition)
+                answer: object = authorizer(self.user_context, listed.definition)
             except Exception:
                 logger.exception("authorize hook failed; %r is denied", listed.name)
                 return True
-            if answer is False:
+            if answer is not None and answer is not True:
+                if answer is not False:
+                    text = "authorize hook answered %s for %r, which denies"
+                    logger.error(text, type(answer).__name__, listed.name)
                 return True
         return False
 
@@ -302,9 +319,9 @@ class UnifiedToolDispatcher:
         is_async = call.listed.tool.signature.kind in ("async", "async_generator")
         executor = self._inline if is_async else self._threads
         value = await self._settled(call, executor, lambda: self._invoke(call))
-        is_pending = inspect.isawaitable(value) or isinstance(value, AsyncIterator)
-        if is_pending and not is_async:  # an async function behind a plain decorator
-            return await self._settled(call, self._inline, lambda: value)
+        while inspect.isawaitable(value) or isinstance(value, AsyncIterator):
+            # an async function behind a plain decorator, or one that returned another
+            value = await self._settled(call, self._inline, partial(_same, value))
         return value
 
     def _invoke(self, call: ToolCall) -> Any:  # noqa: ANN401 - whatever the tool returns
@@ -335,7 +352,7 @@ class UnifiedToolDispatcher:
     def _outcome_of(self, future: asyncio.Future[Any], call: ToolCall) -> Any:  # noqa: ANN401 - whatever the tool returns
         try:
             return future.result()
-        except (KeyboardInterrupt, *_TOLD):
+        except _TOLD:
             raise
         except asyncio.CancelledError as error:
             if self._is_closed:
@@ -355,9 +372,10 @@ class UnifiedToolDispatcher:
     def _failure(
         self, name: str, call_id: str, started: float, error: ToolkitError
     ) -> ToolResult:
+        _drop_frames(error)
         return ToolResult(
             ok=False,
-            error=error.with_traceback(None),  # frames would keep arguments alive
+            error=error,
             call_id=call_id,
             tool=name,
             seconds=time.perf_counter() - started,
@@ -408,6 +426,21 @@ class UnifiedToolDispatcher:
             )
             return None
         return shown
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401 - what a tool returned and is still to run
+    return value
+
+
+def _drop_frames(error: BaseException) -> None:
+    """Drop the tracebacks of an error and its causes: frames keep instances alive."""
+    linked: BaseException | None = error
+    seen: set[int] = set()
+    while linked is not None and id(linked) not in seen:
+        seen.add(id(linked))
+        linked.__traceback__ = None
+        linked.__context__ = linked.__cause__
+        linked = linked.__cause__
 
 
 def _cut(data: bytes, limit: int) -> bytes:

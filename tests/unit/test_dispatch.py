@@ -2,9 +2,12 @@
 
 import asyncio
 import functools
+import gc
 import json
 import logging
 import threading
+import traceback
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -15,6 +18,7 @@ from tests.sample_tools import AdminWipe, Echo, Tally, catalog_of
 from toolkit import (
     ConfigurationError,
     Settings,
+    ToolCatalog,
     ToolContext,
     ToolError,
     ToolNotFoundError,
@@ -24,6 +28,7 @@ from toolkit import (
     UserContextToolFactory,
     tool,
 )
+from toolkit.catalog import CallHooks
 from toolkit.errors import InvalidArgumentsError, ToolAccessError, ToolExecutionError
 from toolkit.events import REDACTED, ToolEvent
 from toolkit.factory import UserToolSystem
@@ -300,17 +305,85 @@ async def test_whatever_a_tool_raises_is_its_failure_and_its_text_stays_here(
         result.unwrap()
 
 
-def test_keyboard_interrupt_passes_and_the_call_is_completed() -> None:
-    """The operator's interrupt is nobody's failure, and still leaves one pair."""
+async def test_keyboard_interrupt_of_a_tools_own_fails_that_call_only() -> None:
+    """Ctrl-C never reaches a worker thread: there it is the tool's, like any error."""
     events = RecordingSink()
-
-    async def run() -> None:
-        with tool_system(raising(KeyboardInterrupt()), sinks=[events]) as system:
-            await system.execute("raising")
-
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(run())
+    with tool_system(raising(KeyboardInterrupt()), sinks=[events]) as system:
+        result = await system.execute("raising")
+    assert code_of(result) == "tool_failed"
     pair(events)
+
+
+async def test_async_tool_that_returns_a_stream_or_a_coroutine_is_run_to_its_end() -> (
+    None
+):
+    """What is still to run is never written as an address (B28)."""
+
+    async def later() -> str:
+        return "later"
+
+    async def parts() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+
+    class Returns:
+        name = "returns"
+
+        async def execute(self, *, stream: bool) -> Any:
+            return parts() if stream else later()
+
+    with tool_system(Returns) as system:
+        assert (await system.execute("returns", {"stream": True})).value == [1, 2]
+        assert (await system.execute("returns", {"stream": False})).value == "later"
+
+
+async def test_result_keeps_no_frame_and_so_no_instance_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A kept result pins nothing of the user, also after unwrapping it (B41)."""
+    monkeypatch.setattr(
+        "toolkit.dispatch.logger.disabled", True
+    )  # pytest keeps records
+
+    class Fails:
+        name = "fails"
+
+        def execute(self) -> None:
+            raise ValueError
+
+    with tool_system(Fails) as system:
+        instance = weakref.ref(system.registry.get("fails"))
+        result = await system.execute("fails")
+    lengths = []
+    for _ in range(2):
+        try:
+            result.unwrap()
+        except ToolExecutionError as error:
+            lengths.append(len(traceback.extract_tb(error.__traceback__)))
+            error.__traceback__ = None
+    assert lengths == [2, 2]  # this test and unwrap, each time
+    del system
+    gc.collect()
+    assert result.error is not None
+    assert instance() is None
+
+
+async def test_timeout_that_is_no_number_is_an_argument_error() -> None:
+    """Nothing that a caller passes makes execute raise (B9)."""
+    with tool_system(raising(ValueError())) as system:
+        result = await system.execute("raising", timeout="5")
+    assert code_of(result) == "invalid_arguments"
+
+
+@pytest.mark.parametrize("answer", [0, "", object(), [], False])
+async def test_hook_that_answers_oddly_denies(answer: Any) -> None:
+    """Only None and True let a call pass; everything else denies (B58)."""
+    catalog = ToolCatalog(hooks=CallHooks(authorizers=(lambda *_: answer,)))
+    factory = UserContextToolFactory(catalog)
+    system = factory.create_user_tool_system(make_user(), [raising(ValueError())])
+    async with system:
+        assert code_of(await system.execute("raising")) == "tool_not_found"
+    factory.close()
 
 
 async def test_tool_error_reaches_its_caller_in_the_tools_words() -> None:

@@ -80,12 +80,48 @@ async def test_async_stream_becomes_a_list() -> None:
 
 async def test_sys_exit_in_an_async_tool_ends_nothing_but_the_call() -> None:
     """The loop, and everybody's calls on it, go on (B35)."""
+    for kind in (SystemExit, KeyboardInterrupt):
 
-    async def tool() -> None:
-        raise SystemExit(1)
+        async def tool(kind: type[BaseException] = kind) -> None:
+            raise kind
 
-    with pytest.raises(RuntimeError, match=r"called sys.exit\(\)"):
-        await within(InlineExecutor().submit(tool))
+        with pytest.raises(RuntimeError, match=f"the tool raised {kind.__name__}"):
+            await within(InlineExecutor().submit(tool))
+
+
+async def test_endless_stream_that_never_waits_can_be_given_up() -> None:
+    """Cancelling gets in between two parts, and the stream is closed (B30)."""
+    closed: list[str] = []
+
+    async def endless() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append("closed")
+
+    future = InlineExecutor().submit(endless)
+    await asyncio.sleep(0)
+    future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await within(future)
+    assert closed == ["closed"]
+
+
+def test_tasks_of_a_loop_that_was_closed_are_not_kept() -> None:
+    """A loop that is closed with a call in flight leaves nothing behind (B41)."""
+    executor = InlineExecutor()
+    loop = asyncio.new_event_loop()
+
+    async def start() -> None:
+        executor.submit(lambda: asyncio.Event().wait())
+
+    loop.run_until_complete(start())
+    assert executor.statistics()["running"] == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "call_exception_handler", lambda _: None)
+        loop.close()
+        assert executor.statistics() == {"running": 0, "late": 0}
 
 
 async def test_async_tool_that_ignores_its_cancellation_is_counted_late() -> None:

@@ -1,6 +1,8 @@
 """Asynchronous tools: on the event loop, each in a task of its own."""
 
 import asyncio
+import signal
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,6 +22,7 @@ class InlineExecutor:
 
     def submit(self, invoke: Invoke) -> asyncio.Future[Any]:
         """Start one call on the running loop and return its task."""
+        self._tasks = {one for one in self._tasks if not one.get_loop().is_closed()}
         task = asyncio.ensure_future(_collect(invoke))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
@@ -27,8 +30,9 @@ class InlineExecutor:
 
     def statistics(self) -> dict[str, int]:
         """Return counts: running, and late among them."""
-        late = sum(task.cancelling() > 0 for task in tuple(self._tasks))
-        return {"running": len(self._tasks), "late": late}
+        live = [one for one in tuple(self._tasks) if not one.get_loop().is_closed()]
+        late = sum(task.cancelling() > 0 for task in live)
+        return {"running": len(live), "late": late}
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -40,8 +44,31 @@ async def _collect(invoke: Invoke) -> Any:  # noqa: ANN401 - a tool's value
     try:
         answer = invoke()
         if isinstance(answer, AsyncIterator):
-            return [part async for part in answer]
+            return await _parts(answer)
         return await answer
-    except SystemExit as error:  # would end the loop, and everybody's calls with it
-        text = "the tool called sys.exit()"
+    except (SystemExit, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) and _may_be_a_key_press():
+            raise
+        # It would end the loop, and everybody's calls with it.
+        text = f"the tool raised {type(error).__name__}"
         raise RuntimeError(text) from error
+
+
+async def _parts(stream: AsyncIterator[Any]) -> list[Any]:
+    """Gather a stream's parts; close it when it is given up on the way."""
+    parts = []
+    try:
+        async for part in stream:
+            parts.append(part)
+            await asyncio.sleep(0)  # a stream that never waits can still be cancelled
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
+    return parts
+
+
+def _may_be_a_key_press() -> bool:
+    """Tell whether Ctrl-C raises here; a loop runner that handles it does so itself."""
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return is_default and threading.current_thread() is threading.main_thread()

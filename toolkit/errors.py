@@ -23,7 +23,7 @@
     │   ├── ToolAccessError          only for users who may have refusals explained
     │   ├── ToolError                raised by tools: text meant for the caller
     │   ├── ToolExecutionError       also RuntimeError; the tool raised, text kept back
-    │   ├── ToolResultError          also ValueError; the result is not JSON
+    │   ├── ToolResultError          also ValueError; the result cannot be written
     │   ├── ToolTimeoutError         also TimeoutError; seconds allowed
     │   ├── ToolCancelledError       the tool system was closed meanwhile
     │   └── CallLimitError           also RuntimeError; too many calls at once
@@ -226,15 +226,16 @@ class RegistrationRejectedError(_KeyedRegistryError, ValueError):
         return f"Validation failed for {self.key} in {self.registry}: {self.detail}"
 
 
-class RegistryFrozenError(RegistryError, RuntimeError):
+class _StateError(RegistryError, RuntimeError):
+    def __init__(self, registry: str) -> None:
+        super().__init__(registry)
+        self.registry = registry
+
+
+class RegistryFrozenError(_StateError):
     """The registry no longer changes."""
 
     code: ClassVar[str] = "registry_frozen"
-
-    def __init__(self, registry: str) -> None:
-        """Keep which registry it is."""
-        super().__init__(registry)
-        self.registry = registry
 
     def _text(self) -> str:
         return (
@@ -243,15 +244,10 @@ class RegistryFrozenError(RegistryError, RuntimeError):
         )
 
 
-class RegistryClosedError(RegistryError, RuntimeError):
+class RegistryClosedError(_StateError):
     """The user's tool system has been closed."""
 
     code: ClassVar[str] = "registry_closed"
-
-    def __init__(self, registry: str) -> None:
-        """Keep which registry it is."""
-        super().__init__(registry)
-        self.registry = registry
 
     def _text(self) -> str:
         return f"Registry '{self.registry}' is closed. Create a new user tool system."
@@ -352,16 +348,17 @@ class InvalidArgumentsError(ToolCallError, ValueError):
         return f"arguments of {self.tool!r} are not valid: {listed}"
 
 
-class ToolAccessError(ToolCallError):
-    """The user may not use this tool. Shown only with the scope ``toolkit:explain``."""
-
-    code: ClassVar[str] = "tool_access_denied"
-
+class _ToolDetailError(ToolCallError):
     def __init__(self, tool: str, detail: str) -> None:
-        """Keep which tool it is and which rule refused."""
         super().__init__(tool, detail)
         self.tool = tool
         self.detail = detail
+
+
+class ToolAccessError(_ToolDetailError):
+    """The user may not use this tool. Shown only with the scope ``toolkit:explain``."""
+
+    code: ClassVar[str] = "tool_access_denied"
 
     def _text(self) -> str:
         return f"tool {self.tool!r} is not open to this user: {self.detail}"
@@ -398,16 +395,10 @@ class ToolExecutionError(ToolCallError, RuntimeError):
         )
 
 
-class ToolResultError(ToolCallError, ValueError):
-    """The tool returned something that cannot be written as JSON."""
+class ToolResultError(_ToolDetailError, ValueError):
+    """The tool returned what cannot be written as JSON: too deep, or in a circle."""
 
     code: ClassVar[str] = "result_not_serializable"
-
-    def __init__(self, tool: str, detail: str) -> None:
-        """Keep which tool it is and what could not be written."""
-        super().__init__(tool, detail)
-        self.tool = tool
-        self.detail = detail
 
     def _text(self) -> str:
         return f"the result of {self.tool!r} cannot be written as JSON: {self.detail}"

@@ -305,7 +305,7 @@ async def show_collision(kit: Toolkit) -> None:
     say("\nann calls", *await told_names(Settings()))
     for name, owner in PREFER.items():
         say("\nOne line in toolkit.toml:")
-        say(f'prefer = {{ {name} = "{owner}" }}', indent=2)
+        say(f'prefer.{name} = "{owner}"', indent=2)
     say("\nann calls", *await told_names(Settings(prefer=PREFER)))
 
 

@@ -32,8 +32,7 @@
     ├── ConfigurationError           also ValueError; setting, value, what would do
     └── MissingExtraError            also ImportError; what to install
 
-Errors hold fields; the text is built from them. `args` are the fields, so every error
-pickles. Catch `ToolkitError` for all of them.
+Errors hold fields; the text is built from them, and `args` are the fields, for pickling.
 """
 
 from collections.abc import Sequence

@@ -290,7 +290,85 @@ def test_list_survives_a_reader_that_goes_away(shell: Shell) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"one": "absent_a"}, "1 fault was found too"),
+        ({"one": "absent_a", "two": "absent_b"}, "2 faults were found too"),
+    ],
+    ids=["one", "two"],
+)
+def test_list_counts_faults_in_good_english(
+    shell: Shell, broken: dict[str, str], said: str
+) -> None:
+    """One fault, several faults."""
+    points = {"toolkit.tools": {"good": "snow:Good", **broken}}
+    shell.site.install("snow", points, {"snow.py": good_tool("snow")})
+    done = shell.run_here("--allow", "snow", "list")
+    assert (done.status, len(done.records)) == (0, 1)
+    assert done.err == f"hint: {said}; `toolkit doctor` shows more.\n"
+
+
+@pytest.fixture
+def kitchen(shell: Shell) -> Shell:
+    """A shell in which `kitchen-tools` publishes in a group that is not ours."""
+    points = {"toolkit.tool": {"kitchen": "kitchen_tools.tools"}}
+    shell.site.install("kitchen-tools", points)
+    return shell
+
+
+def test_empty_list_names_who_publishes_in_a_wrong_group(kitchen: Shell) -> None:
+    """Here and in `doctor`; a list that names nobody is told too."""
+    sentence = (
+        "kitchen-tools 1.0 publishes kitchen = kitchen_tools.tools in the group "
+        "'toolkit.tool', which nobody reads."
+    )
+    listed = kitchen.run_here("--allow", "tolkit-text", "list")
+    assert f"hint: {sentence}\n" in listed.err
+    assert "hint: The setting allow names 'tolkit-text'" in listed.err
+    assert "Did you mean toolkit-text?" in listed.err
+
+
 # --- doctor --------------------------------------------------------------------------
+
+
+def test_doctor_shows_what_is_published_in_a_wrong_group(kitchen: Shell) -> None:
+    """As tables, as records, as JSON; it is no fault, for it may be another's."""
+    only = ("--allow", "toolkit-text", "doctor")
+    done = kitchen.run_here(*only, "--json")
+    assert done.status == 0
+    (entry,) = done.json["unread"]
+    assert entry["distribution"] == "kitchen-tools"
+    assert (entry["group"], entry["meant"]) == ("toolkit.tool", "toolkit.tools")
+    assert "Rename that group to toolkit.tools" in entry["remedy"]
+    record = next(one for one in kitchen.run_here(*only).records if one[0] == "unread")
+    assert record[2:5] == ["kitchen", "kitchen-tools 1.0", "unknown_group"]
+    shown = _plain(kitchen.on_terminal(*only).out)
+    assert "In groups that nobody reads: 1" in shown
+    assert "To do: Rename that group to toolkit.tools" in shown
+
+
+def test_doctor_shows_settings_that_match_nothing(shell: Shell) -> None:
+    """A deny list with a slip keeps nobody out, so it is told; it is no fault."""
+    only = ("--allow", "toolkit-text", "--deny", "toolkit-brokn", "doctor")
+    note = "The setting deny names 'toolkit-brokn', which publishes nothing here."
+    done = shell.run_here(*only, "--json")
+    assert done.status == 0
+    assert done.json["notes"] == [f"{note} Did you mean toolkit-broken?"]
+    assert [one[5] for one in shell.run_here(*only).records if one[0] == "note"] == (
+        done.json["notes"]
+    )
+    shown = " ".join(_plain(shell.on_terminal(*only).out).split())
+    assert f"Settings that match nothing: 1 {note}" in shown
+
+
+def test_doctor_names_every_claimant_of_a_name(shell: Shell) -> None:
+    """Not only the first in the alphabet, neither here nor in `schema`."""
+    claimants = '"toolkit-broken" (or "toolkit-text")'
+    records = shell.run("doctor").records
+    claim = next(r for r in records if r[0] == "collision" and r[2] == "word_count")
+    assert claimants in claim[5]
+    assert claimants in shell.run("schema", "word_count").err
 
 
 def test_doctor_ends_well_when_all_is_well(weather: Shell) -> None:
@@ -349,6 +427,9 @@ def test_doctor_counts_what_a_scan_passes_over_and_shows_it_on_request(
     assert hidden[4:] == ["re_exported", f"{len(shown)}; shown with --all"]
     assert "UserContext" in {record[2] for record in shown}
     assert not any(record[0] == "rejected" for record in short.records)
+    for done in (short, whole):
+        assert " 0 rejected, " in done.records[-1][5]
+        assert re.search(r", and \d+ names passed over$", done.records[-1][5])
     assert short.records[-1][4] == "healthy"
 
 
@@ -395,7 +476,7 @@ def test_why_explains_a_collision_with_both_origins_and_the_setting(
     assert done.status == 1
     assert "toolkit_broken.duplicates:word_count" in done.out
     assert "toolkit_text.tools:WordCount" in done.out
-    line = 'prefer = { word_count = "toolkit-text" }'
+    line = 'prefer.word_count = "toolkit-text"'
     assert line in done.out
     shell.home.joinpath("toolkit.toml").write_text(f"{line}\n", encoding="utf-8")
     settled = shell.run("why", "toolkit-text.word_count")
@@ -410,6 +491,31 @@ def test_why_shows_the_traceback_of_what_failed(shell: Shell) -> None:
     assert "failed to load" in done.out
     assert re.search(r'File ".*import_error.py", line \d+', done.out)
     assert 'deny = ["toolkit-broken"]' in done.out
+
+
+def test_terminal_keeps_lines_of_tracebacks_and_breaks_names_at_their_joints(
+    shell: Shell,
+) -> None:
+    """A path can be copied, a long name is not cut inside a word."""
+    module, name = f"deep_{'e' * 30}", f"tool_{'n' * 30}"
+    files = {
+        f"{module}/__init__.py": "",
+        f"{module}/inner.py": good_tool("inner", name),
+        "torn.py": f"raise RuntimeError('{'long ' * 30}')",
+    }
+    points = {"toolkit.tools": {"deep": f"{module}.inner:{name}", "torn": "torn"}}
+    shell.site.install("deep", points, files)
+    only = ("--allow", "deep", "why")
+    torn = _plain(shell.on_terminal(*only, "torn").out).splitlines()
+    assert f'      File "{shell.site.folder / "torn.py"}", line 1, in <module>' in torn
+    found = [
+        line.strip()
+        for line in _plain(shell.on_terminal(*only, "inner").out).splitlines()
+    ]
+    at = found.index(f"{module}.inner:")
+    assert found[at + 1].startswith(f"{name})")
+    shown = _plain(shell.on_terminal("--allow", "deep", "doctor").out)
+    assert re.search(rf"inner +{module}\.inner:\s+{name} *\n", shown)
 
 
 def test_why_tells_the_reason_and_the_remedy_of_what_was_dropped(
@@ -477,6 +583,43 @@ def test_why_tells_installed_but_unpublished_from_not_installed(
     assert done.status == 1
     assert "Did you mean slugify" in done.out
     assert sys.executable in done.out
+
+
+def test_why_suggests_only_what_is_near_and_as_it_is_spelt(shell: Shell) -> None:
+    """Accepted names first, none by chance; the package may be missing all the same."""
+    for query, meant in (
+        ("word_cout", "Did you mean word_count?"),
+        ("disguisedmodl", "Did you mean DisguisedModel?"),
+        ("numpy", ""),
+        ("plain", ""),
+    ):
+        done = shell.run_here("--allow", "toolkit-broken", "why", query)
+        assert done.status == 1
+        assert re.findall("Did you mean .*", done.out) == [meant] * bool(meant)
+        assert "To do: Install the package" in done.out
+
+
+def test_why_of_nothing_is_wrong_use(shell: Shell) -> None:
+    """An empty name is a slip in a script."""
+    done = shell.run_here("why", "")
+    assert (done.status, done.out) == (2, "")
+    assert "give the name of a tool" in done.err
+
+
+def test_why_mends_a_slip_in_the_module_of_an_entry_point(shell: Shell) -> None:
+    """It names the nearest module, and does not tell the one line twice."""
+    points = {"toolkit.tools": {"kitchen": "kitchen_tools.tolls:Good"}}
+    files = {
+        "kitchen_tools/__init__.py": "",
+        "kitchen_tools/tools.py": good_tool("kettle"),
+    }
+    shell.site.install("kitchen-tools", points, files)
+    for query in ("kitchen-tools", "kitchen"):
+        done = shell.run_here("--allow", "kitchen-tools", "why", query)
+        assert done.status == 1
+        line = 'kitchen = "kitchen_tools.tools:Good"'
+        assert f"To do: Write {line} in its pyproject.toml" in done.out
+        assert done.out.count("No module named") == 1
 
 
 # --- schema --------------------------------------------------------------------------
@@ -584,6 +727,7 @@ def test_call_errors_have_a_code_and_no_traceback_for_a_callers_mistake(
     assert refused.err.count("error[tool_error]: The title has no letter") == 1
     claimed = weather.run("call", "word_count", "--user", "a", "--args", "{}")
     assert "toolkit-text.word_count" in claimed.err
+    assert claimed.err.count("hint: ") == 1
     for done in (missing, refused, claimed):
         assert "Traceback" not in done.err
 
@@ -607,6 +751,19 @@ def test_broken_json_is_pointed_at(shell: Shell) -> None:
     assert "line 1, column 11" in done.err
     text, mark = done.err.splitlines()[1:3]
     assert text[mark.index("^") :] == "oops}"
+    assert "hint: " not in done.err
+
+
+def test_arguments_that_a_shell_has_eaten_are_explained(shell: Shell) -> None:
+    """Quotes that are gone, and a pipe with nothing in it."""
+    call = ("call", "slugify", "--user", "ann", "--args")
+    done = shell.run_here(*call, "{text:hi}")
+    assert done.status == 1
+    assert "hint: JSON needs its double quotes" in done.err
+    done = shell.run(*call, "-", stdin="")
+    assert (done.status, done.out) == (1, "")
+    assert "standard input was empty" in done.err
+    assert "hint: " not in done.err
 
 
 @pytest.mark.parametrize(
@@ -730,6 +887,27 @@ def test_misspelt_command_is_answered_with_the_right_one(shell: Shell) -> None:
     done = shell.run_here("docter")
     assert done.status == 2
     assert "doctor" in done.err
+
+
+def test_option_after_the_command_is_told_where_it_stands(shell: Shell) -> None:
+    """Only ours; any other unknown option is just that."""
+    done = shell.run_here("list", "--deny", "toolkit-broken")
+    assert (done.status, done.out) == (2, "")
+    said = "--deny stands before the command: toolkit --deny PACKAGE list"
+    assert said in done.err
+    done = shell.run_here("list", "--dent")
+    assert done.status == 2
+    assert "stands before" not in done.err
+
+
+def test_lines_of_the_reference_page_fit(shell: Shell) -> None:
+    """The examples and notes in docs/cli.md, which are the commands' own help."""
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 6
+    assert max(map(len, "".join(blocks).splitlines())) <= 88
+    done = shell.run_here("doctor", "--help")
+    assert "Not well means: something failed" in " ".join(done.out.split())
 
 
 @pytest.mark.parametrize("absent", ["typer", "rich"])

@@ -53,7 +53,7 @@ async def test_what_a_clean_up_raises_stops_no_other(
 async def test_clean_up_that_never_ends_is_given_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One instance has a bounded time; the rest get theirs (B43)."""
+    """One instance has a bounded time; the rest get theirs."""
     monkeypatch.setattr(cleanup, "MAX_SECONDS", 0.01)
     log: list[str] = []
 

@@ -338,7 +338,7 @@ async def test_async_tool_that_returns_a_stream_or_a_coroutine_is_run_to_its_end
 
 
 async def test_result_keeps_no_frame_and_so_no_instance_alive(
-    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """A kept result pins nothing of the user, also after unwrapping it (B41)."""
     monkeypatch.setattr(

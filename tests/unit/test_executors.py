@@ -90,7 +90,7 @@ async def test_sys_exit_in_an_async_tool_ends_nothing_but_the_call() -> None:
 
 
 async def test_endless_stream_that_never_waits_can_be_given_up() -> None:
-    """Cancelling gets in between two parts, and the stream is closed (B30)."""
+    """Cancelling gets in between two parts, and the stream is closed."""
     closed: list[str] = []
 
     async def endless() -> AsyncIterator[int]:

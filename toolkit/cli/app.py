@@ -18,13 +18,18 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            option = getattr(error, "option_name", None)
-            for ours in self.params:
-                if option in ours.opts:
-                    usage = f"toolkit {option} {ours.metavar} {ctx.invoked_subcommand}"
-                    text = f"{option} stands before the command: {usage}"
-                    error.message = f"No such option: {text}"  # type: ignore[attr-defined]
+            self._tell_place(error, ctx.invoked_subcommand)
             raise
+
+    def _tell_place(self, error: Any, command: str) -> None:  # noqa: ANN401 - as above
+        option = getattr(error, "option_name", None)  # it has one if that is the fault
+        for ours in self.params:
+            if option in ours.opts:
+                usage = " ".join(
+                    filter(None, ("toolkit", option, ours.metavar, command))
+                )
+                text = f"{option} stands before the command: {usage}"
+                error.message = f"No such option: {text}"
 
 
 app = typer.Typer(

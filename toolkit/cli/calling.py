@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable
@@ -27,7 +26,6 @@ from toolkit.factory import UserToolSystem
 GRACE: Final = 2.0
 """Seconds past its deadline, and for cleaning up, before the process just ends."""
 
-_QUOTES_LOST: Final = re.compile(r"\s*[{\[][^\"]*$")
 _QUOTING: Final = (
     "JSON needs its double quotes, and the shell takes them unless the whole stands "
     """in single quotes: --args '{"text": "hi"}'."""
@@ -60,7 +58,7 @@ def call_tool(session: Session, call: Call) -> int:
     fault = arguments_fault(call)
     if fault:
         session.output.error(InvalidArgumentsError.code, fault)
-        if _QUOTES_LOST.match(call.arguments):
+        if _has_lost_quotes(call.arguments):
             session.output.hint(_QUOTING)
         return 1
     watch = _Watch()
@@ -94,6 +92,11 @@ def json_fault(text: str) -> str:
     except RecursionError:
         return "it is nested too deep"
     return ""
+
+
+def _has_lost_quotes(text: str) -> bool:
+    is_open = text.lstrip().startswith(("{", "["))
+    return is_open and '"' not in text and any(map(str.isalpha, text))
 
 
 async def _call(session: Session, kit: Toolkit, call: Call, watch: "_Watch") -> int:

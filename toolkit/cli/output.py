@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
+from rich.containers import Lines
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Lines, Text
+from rich.text import Text
 
 
 def one_line(text: str) -> str:

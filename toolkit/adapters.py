@@ -4,15 +4,25 @@ A tool that is itself a pydantic model (as other frameworks' tools are) is never
 by accident. Whoever wants one says so, by wrapping it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from inspect import Parameter, Signature, iscoroutinefunction, signature
 from typing import Annotated, Any, Final, Unpack, get_type_hints
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    TypeAdapter,
+)
+from pydantic.fields import FieldInfo
 
 from toolkit.compiler import origin_of
 from toolkit.contract import RejectionReason
 from toolkit.errors import InvalidToolError
 from toolkit.naming import suggest_name, tool_name
-from toolkit.tools import Tool, ToolFacts
+from toolkit.signature import ARGUMENTS
+from toolkit.tools import Tool, ToolFacts, frozen_facts
 
 METHODS: Final = ("execute", "ainvoke", "arun", "invoke", "run", "__call__")
 """Methods tried in this order when none is named; async ones before their twins."""
@@ -56,13 +66,15 @@ def adapt_tool(
     Raises:
         InvalidToolError: `target` is a class, or has no method to call.
         InvalidNameError: The name is not legal; pass another.
+        TypeError: Tags or scopes are no collection of names.
+        ValueError: The timeout is not above 0.
     """
     chosen = _method_of(target, method)
     own_name = getattr(target, "name", None)
     label = name or (own_name if isinstance(own_name, str) else suggest_name(target))
     text = facts.get("description") or getattr(target, "description", None)
     space: dict[str, object] = {
-        **facts,
+        **frozen_facts(facts),
         "__doc__": type(target).__doc__,
         "name": tool_name(label),
         "execute": _execute(target, chosen),
@@ -94,26 +106,31 @@ def _method_of(target: object, method: str | None) -> str:
 def _execute(target: object, method: str) -> Callable[..., Any]:
     """Make the execute function of an adapted class, with a signature of its own."""
     bound = getattr(target, method)
-    schema = getattr(target, "args_schema", None)
-    if schema is None and callable(infer := getattr(target, "get_input_schema", None)):
-        schema = infer()  # a tool that was given none tells what its code takes
-    fields: Mapping[str, Any] | None = getattr(schema, "model_fields", None)
-    if method not in _TAKES_ONE_INPUT:
-        fields = None
+    model = _arguments_model(target) if method in _TAKES_ONE_INPUT else None
 
     def invoke(self: _Adapted, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever it returns
         call = getattr(self._wrapped, method)
-        return call(**arguments) if fields is None else call(arguments)
+        return call(**arguments) if model is None else call(arguments)
 
-    def execute(self: _Adapted, **arguments: Any) -> Any:  # noqa: ANN401 - whatever it returns
+    def execute(self: _Adapted, /, **arguments: Any) -> Any:  # noqa: ANN401 - whatever it returns
         return invoke(self, arguments)
 
-    async def execute_async(self: _Adapted, **arguments: Any) -> Any:  # noqa: ANN401 - whatever it returns
+    async def execute_async(self: _Adapted, /, **arguments: Any) -> Any:  # noqa: ANN401 - whatever it returns
         return await invoke(self, arguments)
 
     function: Any = execute_async if iscoroutinefunction(bound) else execute
-    shape = _from_method(bound) if fields is None else _from_fields(fields)
-    first = Parameter("self", Parameter.POSITIONAL_ONLY)
+    function.__annotations__ = {}
+    if model is None:
+        _sign_as(function, _from_method(bound))
+    else:
+        setattr(function, ARGUMENTS, _adapter_of(model))
+    function.__doc__ = bound.__doc__
+    made: Callable[..., Any] = function
+    return made
+
+
+def _sign_as(function: Any, shape: Signature) -> None:  # noqa: ANN401 - it gets attributes
+    first = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
     parameters = [first, *shape.parameters.values()]
     function.__signature__ = shape.replace(parameters=parameters)
     function.__annotations__ = {
@@ -121,23 +138,43 @@ def _execute(target: object, method: str) -> Callable[..., Any]:
     }
     if shape.return_annotation is not Signature.empty:
         function.__annotations__["return"] = shape.return_annotation
-    function.__doc__ = bound.__doc__
-    made: Callable[..., Any] = function
-    return made
 
 
-def _from_fields(fields: Mapping[str, Any]) -> Signature:
-    return Signature(
-        [
-            Parameter(
-                name,
-                Parameter.KEYWORD_ONLY,
-                default=Parameter.empty if one.is_required() else one,
-                annotation=Annotated[one.annotation, one],
-            )
-            for name, one in fields.items()
-        ]
-    )
+def _arguments_model(target: object) -> type[BaseModel] | None:
+    """Return the model of the arguments: the target's own, or the one it infers."""
+    schema = getattr(target, "args_schema", None)
+    if schema is None and callable(infer := getattr(target, "get_input_schema", None)):
+        schema = infer()  # a tool that was given none tells what its code takes
+    is_model = isinstance(schema, type) and issubclass(schema, BaseModel)
+    return schema if is_model else None
+
+
+def _adapter_of(model: type[BaseModel]) -> TypeAdapter[Any]:
+    """Check arguments by the model itself, so that all its validators run."""
+    if model.model_config.get("extra") in (None, "ignore"):
+        strict = {"model_config": ConfigDict(extra="forbid"), "__module__": __name__}
+        kind: Any = type(model)  # its own metaclass makes the subclass
+        model = kind(model.__name__, (model,), strict)
+    checked: Any = Annotated[model, AfterValidator(_as_given)]
+    return TypeAdapter(checked)
+
+
+def _as_given(checked: BaseModel) -> dict[str, Any]:
+    """Return what the caller gave, by the names the caller may use."""
+    given = checked.model_fields_set
+    named = {
+        _outer_name(name, one): getattr(checked, name)
+        for name, one in type(checked).model_fields.items()
+        if name in given
+    }
+    return {**named, **(checked.model_extra or {})}
+
+
+def _outer_name(name: str, info: FieldInfo) -> str:
+    alias = info.validation_alias
+    if isinstance(alias, AliasChoices):
+        alias = next((one for one in alias.choices if isinstance(one, str)), None)
+    return alias if isinstance(alias, str) else name
 
 
 def _from_method(bound: Callable[..., Any]) -> Signature:

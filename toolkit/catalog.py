@@ -12,7 +12,9 @@ from toolkit.naming import (
     Collision,
     CollisionPolicy,
     ToolName,
+    comparable,
     give_names,
+    provider_safe_name,
     refuse,
 )
 from toolkit.origin import Origin
@@ -33,6 +35,17 @@ class ListedTool:
     def name(self) -> ToolName:
         """The name it is listed under."""
         return self.definition.name
+
+    def known_names(self) -> frozenset[str]:
+        """Return every name an operator's lists can mean it by, in comparable form.
+
+        Those are the author's bare name, the qualified name, its provider-safe form,
+        and both names as told apart from others here.
+        """
+        own, here = self.tool.definition, self.definition
+        names = {own.name, own.qualified_name, here.name, here.qualified_name}
+        names |= {provider_safe_name(one.qualified_name) for one in (own, here)}
+        return frozenset(map(comparable, names))
 
 
 class ToolView:
@@ -70,7 +83,7 @@ class ToolView:
             )
             for one in settled
         ]
-        claims += [Claim(one.name, one.origin) for one in fresh]
+        claims += [Claim(one.name, one.origin, mark=_mark(one)) for one in fresh]
         naming = give_names(claims, policy)
         compiled = [*(one.tool for one in settled), *fresh]
         listed = [
@@ -95,7 +108,7 @@ class ToolView:
 
     def only(
         self,
-        is_visible: Callable[[CompiledTool], bool],
+        is_visible: Callable[[ListedTool], bool],
         *,
         extra: Sequence[CompiledTool] = (),
         policy: CollisionPolicy = refuse,
@@ -106,7 +119,7 @@ class ToolView:
         of the claimants: what a name means does not depend on who asks. `extra` tools
         join under the same rule; they meet the visible tools only.
         """
-        visible = [one for one in self.tools if is_visible(one.tool)]
+        visible = [one for one in self.tools if is_visible(one)]
         return ToolView(extra, policy, named=visible)
 
     def __len__(self) -> int:
@@ -116,6 +129,13 @@ class ToolView:
     def __iter__(self) -> Iterator[ListedTool]:
         """Iterate over the tools by listed name."""
         return iter(self.tools)
+
+
+def _mark(tool: CompiledTool) -> str:
+    """Tell apart tools of one name and origin by what they say of themselves."""
+    said = tool.definition
+    schemas = (said.input_schema_json, said.output_schema_json or "")
+    return "\n".join((said.description, *schemas, *said.tags))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

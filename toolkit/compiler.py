@@ -5,20 +5,26 @@ so nothing is a tool here that the contract has not accepted.
 """
 
 import copy
+import logging
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from toolkit import docstring
+from toolkit.cleanup import close_now
 from toolkit.context import ToolContext, UserContext
 from toolkit.contract import (
     MISSING,
+    SCHEMA_TEXT,
     STRICT,
     RejectionReason,
     Subject,
     ToolContract,
     class_space,
     constructor_plan,
+    judge_pydantic_model,
     label,
 )
 from toolkit.errors import (
@@ -28,10 +34,44 @@ from toolkit.errors import (
     kind_of_error,
 )
 from toolkit.facts import HINTS, Facts
+from toolkit.guards import start_pydantic
 from toolkit.naming import ToolName, qualified_name, tool_name
 from toolkit.origin import Origin
 from toolkit.signature import Signature, compile_signature
 from toolkit.tools import NO_SCOPES, ToolDefinition
+
+logger = logging.getLogger(__name__)
+
+
+class _Given:
+    """The instances that users have, known weakly. Safe between threads."""
+
+    __slots__ = ("_alive", "_lock")
+
+    def __init__(self) -> None:
+        self._alive: WeakValueDictionary[int, object] = WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def claim(self, subject: Subject) -> bool:
+        """Note an instance; False when somebody has it, or nobody could tell."""
+        instance = subject.obj
+        try:
+            with self._lock:
+                if self._alive.get(id(instance)) is instance:
+                    return False
+                self._alive[id(instance)] = instance
+        except TypeError:  # it has slots only: there is no weak reference to it
+            return _is_always_new(subject)
+        return True
+
+
+def _is_always_new(subject: Subject) -> bool:
+    """Tell whether making or copying it has to give another object each time."""
+    meta = Subject(type(subject.cls), "__call__")
+    return meta.read("__call__") is type.__call__ and all(
+        subject.read(name) in (MISSING, getattr(object, name, MISSING))
+        for name in ("__new__", "__deepcopy__", "__reduce__", "__reduce_ex__")
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +85,7 @@ class CompiledTool:
         origin: Where it was found.
         method: The method a call runs.
         user_parameter: The constructor's parameter for the `UserContext`, if any.
+        given: Which instances users have; it keeps none of them alive.
     """
 
     target: object
@@ -53,6 +94,7 @@ class CompiledTool:
     origin: Origin
     method: str
     user_parameter: str
+    given: _Given = field(default_factory=_Given, repr=False)
 
     @property
     def name(self) -> ToolName:
@@ -64,24 +106,37 @@ class CompiledTool:
 
         Raises:
             ToolConstructionError: The constructor raised, the instance cannot be
-                copied, it is of another class than was judged, or it needs other
-                scopes than its class declares.
+                copied, it is of another class than was judged, a schema, one that a
+                user has already, or it needs other scopes than its class declares.
         """
         try:
             instance = self._make(user)
-            scopes = frozenset(getattr(instance, "required_scopes", NO_SCOPES))
+            detail = self._fault(instance)
         except Exception as error:
             detail = f"its constructor raised {kind_of_error(error)}"
             raise ToolConstructionError(self.name, self.origin, detail) from error
-        if not self._is_made_of(instance):
-            detail = "its constructor returned something else; let it return itself"
-            raise ToolConstructionError(self.name, self.origin, detail)
-        if scopes != self.definition.required_scopes:
-            detail = (
-                "required_scopes changed in the constructor; declare them on the class"
-            )
+        if detail:
             raise ToolConstructionError(self.name, self.origin, detail)
         return instance
+
+    def _fault(self, instance: object) -> str:
+        """Say why no user may have this instance; empty when one may."""
+        subject = Subject(instance, self.method)
+        if not self._is_made_of(instance):
+            return "its constructor returned something else; let it return itself"
+        if judge_pydantic_model(subject) is not None:
+            return f"its constructor returned a pydantic model: {SCHEMA_TEXT}"
+        scopes = getattr(instance, "required_scopes", None) or NO_SCOPES
+        if frozenset(scopes) != self.definition.required_scopes:
+            return (
+                "required_scopes changed in the constructor; declare them on the class"
+            )
+        if instance is self.target or not self.given.claim(subject):
+            return (
+                "the constructor returned an instance that another user has; let it "
+                "make a new one each time"
+            )
+        return ""
 
     def _is_made_of(self, instance: object) -> bool:
         """Tell whether it is of the class that was judged, by its real type."""
@@ -125,11 +180,30 @@ def compile_tool(
     """
     origin = origin or origin_of(target)
     verdict, subject = contract.examine(target)
-    if verdict.reason is not None or subject is None:
-        raise InvalidToolError(
-            origin, str(verdict.reason or RejectionReason.UNREADABLE), verdict.detail
-        )
-    return compile_examined(subject, contract, origin, is_recipe=is_recipe)
+    try:
+        if verdict.reason is not None or subject is None:
+            reason = verdict.reason or RejectionReason.UNREADABLE
+            raise InvalidToolError(origin, str(reason), verdict.detail)
+        return compile_examined(subject, contract, origin, is_recipe=is_recipe)
+    finally:
+        end_probe(subject)
+
+
+def end_probe(subject: Subject | None) -> None:
+    """Close the one instance that was made to learn a name; what that raises is logged.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    if subject is None or subject.probe is None:
+        return
+    probe, subject.probe = subject.probe, None
+    try:
+        close_now(probe)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        logger.exception("close of the probe of %s failed", label(subject))
 
 
 def compile_examined(
@@ -144,9 +218,14 @@ def compile_examined(
         is_recipe: As for `compile_tool`.
 
     Raises:
-        InvalidToolError: It cannot be offered to callers, or not be copied.
+        InvalidToolError: It cannot be offered to callers, or not be copied; or it is a
+            pydantic model, which no contract can let in.
         KeyboardInterrupt: The user interrupts; all else that it raises is a rejection.
     """
+    start_pydantic()
+    schema = judge_pydantic_model(subject)  # whatever the contract says of schemas
+    if schema is not None:
+        raise InvalidToolError(origin, str(schema.reason), schema.detail)
     try:
         if is_recipe and not subject.is_class:
             _check_copy(subject.obj, subject, origin)
@@ -219,7 +298,9 @@ def _function(subject: Subject) -> tuple[Any, bool]:
 def _check_copy(target: object, subject: Subject, origin: Origin) -> None:
     """Make sure that each user can have a copy of a published instance."""
     try:
-        copy.deepcopy(target)
+        if copy.deepcopy(target) is target:
+            message = "its deep copy is itself"
+            raise TypeError(message)  # noqa: TRY301 - one reason, one message
     except KeyboardInterrupt:
         raise
     except BaseException as error:

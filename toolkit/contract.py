@@ -158,7 +158,7 @@ _is_base: Final = type.__subclasscheck__
 _IS_ABSTRACT: Final = 1 << 20  # Py_TPFLAGS_IS_ABSTRACT, CPython Include/object.h
 
 Rule = Callable[[Subject], Verdict | None]
-"""Judges one subject: a rejection, or None when the rule has nothing against it."""
+"""Judges one subject: a rejection; None (or `ACCEPTED`) means no objection, go on."""
 
 
 def _instance_dict(obj: object) -> dict[str, object]:
@@ -208,7 +208,8 @@ def _is_alias(subject: Subject) -> bool:
 
 def judge_schema(subject: Subject) -> Verdict | None:
     """Reject the other kinds of data schema."""
-    if subject.read("__is_pydantic_dataclass__") is True:
+    is_v1 = issubclass(type(subject.read("__pydantic_model__")), type)
+    if is_v1 or subject.read("__is_pydantic_dataclass__") is True:
         why = "is a pydantic dataclass, a data schema"
         return _reject(subject, RejectionReason.PYDANTIC_DATACLASS, why)
     if _read_qualname(type(subject.cls)) == "_TypedDictMeta":
@@ -419,7 +420,7 @@ class ToolContract:
             subject = Subject(obj, self.method)
             for rule in self.rules:
                 verdict = rule(subject)
-                if verdict is not None:
+                if verdict is not None and not verdict.accepted:
                     return verdict, subject
         except KeyboardInterrupt:
             raise

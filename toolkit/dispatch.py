@@ -140,7 +140,8 @@ class UnifiedToolDispatcher:
         self._sinks = tuple(sinks)
         self._authorizers = tuple(authorizers)
         self._catalog = catalog or ToolCatalog()
-        self._running: set[asyncio.Future[Any]] = set()
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._places: dict[object, asyncio.AbstractEventLoop | None] = {}
         self._is_closed = False
         self._counts = {"calls": 0, "failed": 0}
 
@@ -180,32 +181,36 @@ class UnifiedToolDispatcher:
 
     def may_call(self, listed: ListedTool) -> bool:
         """Tell whether the access policy lets this user see and call a tool."""
-        return not self._policy.refusal(self._scopes, listed.tool.definition)
+        return not self._policy.refusal(self._scopes, listed)
 
     def statistics(self) -> dict[str, int]:
         """Return counts: calls started, failed among them, running now."""
-        return {**self._counts, "running": len(self._live())}
+        return {**self._counts, "running": len(self._waiting)}
 
     def close(self) -> None:
         """Take no more calls and give up the running ones; can be called anywhere."""
         self._is_closed = True
-        for future in self._live():
+        for future in tuple(self._waiting):
             with suppress(RuntimeError):  # its loop has ended, and the call with it
                 future.get_loop().call_soon_threadsafe(future.cancel)
 
     async def aclose(self, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - bounds the wait, not the work
         """Close, and wait up to `timeout` seconds until the async tools have ended."""
         here = asyncio.get_running_loop()
-        running = {one for one in self._live() if one.get_loop() is here}
+        running = {one for one in self._waiting if one.get_loop() is here}
         self.close()
         if running:
             await asyncio.wait(running, timeout=timeout)
 
-    def _live(self) -> set[asyncio.Future[Any]]:
-        """Return what is running; a call whose loop was closed under it is not."""
-        ended = {one for one in self._running if one.get_loop().is_closed()}
-        self._running -= ended
-        return set(self._running)
+    def _places_taken(self) -> int:
+        """Count the calls that run, and the threads that a late call still keeps.
+
+        An async call whose loop was closed under it does not count.
+        """
+        for place, loop in tuple(self._places.items()):
+            if loop is not None and loop.is_closed():
+                self._places.pop(place, None)
+        return len(self._places)
 
     # --- before it starts ----------------------------------------------------------
 
@@ -221,7 +226,7 @@ class UnifiedToolDispatcher:
         self._authorize(name, listed)
         checked = listed.tool.signature.validate(name, arguments)
         limit = self._settings.max_concurrent_calls
-        running = len(self._live())
+        running = self._places_taken()
         if running >= limit:
             raise CallLimitError(running, limit)
         allowed = self._seconds_allowed(listed, timeout)
@@ -250,7 +255,7 @@ class UnifiedToolDispatcher:
             raise ToolExecutionError(name, kind_of_error(error)) from error
 
     def _authorize(self, name: str, listed: ListedTool) -> None:
-        refusal = self._policy.refusal(self._scopes, listed.tool.definition)
+        refusal = self._policy.refusal(self._scopes, listed)
         if not refusal and self._is_denied_by_hook(listed):
             refusal = "a hook of this deployment denies it"
         if not refusal:
@@ -326,22 +331,33 @@ class UnifiedToolDispatcher:
 
     def _invoke(self, call: ToolCall) -> Any:  # noqa: ANN401 - whatever the tool returns
         tool = call.listed.tool
-        instance = self.registry.instance(call.listed)
+        try:
+            instance = self.registry.instance(call.listed)
+        except ToolNotFoundError:
+            detail = "it was removed while it was called"
+            name = call.listed.name
+            raise ToolConstructionError(name, tool.origin, detail) from None
         arguments = dict(call.arguments)
         method, positional, named = tool.bind(instance, arguments, call.context)
         return method(*positional, **named)
 
     async def _settled(self, call: ToolCall, executor: Executor, invoke: Invoke) -> Any:  # noqa: ANN401 - whatever the tool returns
         """Wait for the tool until the deadline; give it up when that passes."""
-        try:
-            future = executor.submit(invoke)
+        place, is_inline = object(), executor is self._inline
+        give_up_place = partial(self._places.pop, place, None)
+        self._places[place] = asyncio.get_running_loop() if is_inline else None
+        try:  # a thread keeps the place until the tool ends, also after the answer
+            future = executor.submit(invoke, None if is_inline else give_up_place)
         except RuntimeError as error:  # the executor was closed by whoever owns it
+            give_up_place()
             raise self._hide(call, error) from error
-        self._running.add(future)
+        self._waiting.add(future)
         try:
             await asyncio.wait({future}, timeout=call.context.time_left())
         finally:  # also when the caller is cancelled
-            self._running.discard(future)
+            self._waiting.discard(future)
+            if is_inline:
+                give_up_place()
             in_time = future.done()
             future.cancel()
         if not in_time:

@@ -32,7 +32,7 @@
     ├── ConfigurationError           also ValueError; setting, value, what would do
     └── MissingExtraError            also ImportError; what to install
 
-Errors hold fields; the text is built from them, and `args` are the fields, for pickling.
+Errors hold fields; the text is built from them; `args` are the fields, for pickling.
 """
 
 from collections.abc import Sequence

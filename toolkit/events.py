@@ -73,6 +73,22 @@ class ToolEvent:
             return write({**facts, "arguments": None}).decode()
 
 
+class CheckedArguments(dict[str, Any]):
+    """Checked arguments, by parameter name. Belongs to one call.
+
+    Attributes:
+        synonyms: The names of each field that goes by several, at any depth.
+    """
+
+    __slots__ = ("synonyms",)
+
+    def __init__(
+        self, values: Mapping[str, Any], synonyms: tuple[frozenset[str], ...] = ()
+    ) -> None:
+        super().__init__(values)
+        self.synonyms = synonyms
+
+
 Sink = Callable[[ToolEvent], None]
 
 
@@ -80,12 +96,15 @@ def redact(value: object, secret_fields: frozenset[str]) -> Any:  # noqa: ANN401
     """Return a JSON copy of `value` with the values of secret fields blanked out.
 
     Field names are compared whole and without case, at every depth; ``monkey`` holds
-    no key.
+    no key. In `CheckedArguments` a field is secret by any of its names.
 
     >>> redact({"user": "ann", "auth": [{"Token": "t"}]}, frozenset({"token"}))
     {'user': 'ann', 'auth': [{'Token': '[redacted]'}]}
     """
     folded = frozenset(map(str.casefold, secret_fields))
+    if isinstance(value, CheckedArguments):
+        groups = [frozenset(map(str.casefold, names)) for names in value.synonyms]
+        folded = folded.union(*(names for names in groups if names & folded))
     return _blank(to_jsonable_python(value, serialize_unknown=True), folded)
 
 

@@ -284,6 +284,7 @@ class UserContextToolFactory:
         self._views = _Views(self.catalog, self.policy)
         self._compiled = _Compiled()
         self._ledger = _Ledger()
+        self._published = {id(one.tool.target) for one in self.catalog.view}
 
     def create_user_tool_system(
         self,
@@ -298,7 +299,8 @@ class UserContextToolFactory:
             user_context: Whose system it is.
             tool_classes: Tool classes (or instances, which are copied) for this user
                 beside the catalog's. What is no tool is left out and named, with its
-                reason, in the system's `rejected`.
+                reason, in the system's `rejected`; what is there already is not taken
+                twice.
             sinks: Told this system's events, beside the factory's sinks.
 
         Returns:
@@ -359,8 +361,12 @@ class UserContextToolFactory:
     def _accept(
         self, candidates: Iterable[object]
     ) -> tuple[list[CompiledTool], tuple[InvalidToolError, ...]]:
+        """Compile what is handed in; what is there already is not taken twice."""
         accepted, rejected = [], []
-        for candidate in candidates:
+        given = {id(one): one for one in candidates}  # in order, and held: ids stay
+        for key, candidate in given.items():
+            if key in self._published:
+                continue
             try:
                 accepted.append(self._compile(candidate))
             except InvalidToolError as error:
@@ -431,14 +437,21 @@ class _Views:
         return view
 
     def _settle(self, scopes: frozenset[str], own: list[CompiledTool]) -> ToolView:
-        def is_visible(tool: CompiledTool) -> bool:
-            return not self._policy.refusal(scopes, tool.definition)
+        def is_visible(one: ListedTool) -> bool:
+            return not self._policy.refusal(scopes, one)
 
-        return self._catalog.view.only(
-            is_visible,
-            extra=[tool for tool in own if is_visible(tool)],
-            policy=self._catalog.collision_policy,
-        )
+        def view_with(extra: list[CompiledTool]) -> ToolView:
+            policy = self._catalog.collision_policy
+            view = self._catalog.view.only(is_visible, extra=extra, policy=policy)
+            # under the names they got here, the operator's lists may mean them too
+            return view if all(map(is_visible, view)) else view.only(is_visible)
+
+        open_own = [one for one in own if is_visible(ListedTool(one.definition, one))]
+        view = view_with(open_own)
+        if len(open_own) < len(own) and self._policy.allow is not None:
+            whole = view_with(own)  # the allow list may name one as told from others
+            return whole if len(whole) > len(view) else view
+        return view
 
     def __len__(self) -> int:
         with self._lock:

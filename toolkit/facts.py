@@ -4,7 +4,6 @@ Read without running the tool's code where that is possible, and checked: a guar
 is misspelled or has the wrong type must not leave the tool open.
 """
 
-from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final, cast
 
@@ -88,11 +87,11 @@ class Facts:
             InvalidToolError: It is of another type, or computed.
         """
         value = self._read(attribute)
-        if isinstance(value, str | bytes | Mapping):
-            raise self._invalid(attribute, "is not a set of names")
-        if value is not None and not isinstance(value, Iterable):
-            raise self._invalid(attribute, "is not a set of names")
-        names = frozenset(cast("Iterable[object]", value or ()))
+        if value is None:
+            return frozenset()
+        if not isinstance(value, set | frozenset | list | tuple):  # read repeatedly
+            raise self._invalid(attribute, "is not a set, list or tuple of names")
+        names: frozenset[object] = frozenset(value)
         if not all(isinstance(name, str) and name for name in names):
             raise self._invalid(attribute, "holds something other than names")
         return cast("frozenset[str]", names)
@@ -106,7 +105,11 @@ class Facts:
         value = self._read(attribute)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not value > 0
+        ):
             raise self._invalid(attribute, "is not a number of seconds above 0")
         return float(value)
 

@@ -94,6 +94,21 @@ def qualified_name(owner: str, name: str) -> str:
     return f"{owner}.{name}"
 
 
+def comparable(name: str) -> str:
+    """Return the form in which an operator's lists and a tool's names are compared.
+
+    Case does not count, and a distribution may be spelled in any way that installers
+    take for the same.
+
+    Source: PyPA specifications, "Name normalization" (2026-11).
+
+    >>> comparable("Toolkit_Text.Word_Count")
+    'toolkit-text.word_count'
+    """
+    owner, dot, bare = name.rpartition(".")
+    return f"{re.sub('[-_.]+', '-', owner).lower()}{dot}{bare.casefold()}"
+
+
 def provider_safe_name(qualified: str) -> ToolName:
     """Return the form of a qualified name that every model provider accepts.
 
@@ -180,12 +195,14 @@ class Claim:
         origin: Where it comes from.
         listed: The name it is listed under already; None when it has no names yet.
         qualified: The qualified name it has already and keeps; empty likewise.
+        mark: Tells it from another claim of the same name and origin.
     """
 
     name: ToolName
     origin: Origin
     listed: ToolName | None = None
     qualified: str = ""
+    mark: str = ""
 
     @property
     def is_barred(self) -> bool:
@@ -274,7 +291,7 @@ def _qualified_names(claims: Sequence[Claim]) -> tuple[str, ...]:
         one.qualified or qualified_name(one.origin.owner, one.name) for one in claims
     ]
     unnamed = [index for index, one in enumerate(claims) if not one.qualified]
-    order = sorted(unnamed, key=lambda i: (claims[i].origin, plain[i]))
+    order = sorted(unnamed, key=lambda i: (claims[i].origin, plain[i], claims[i].mark))
     return _told_apart(
         plain,
         order,

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from toolkit.catalog import ListedTool
 from toolkit.context import UserContext
+from toolkit.naming import comparable
 from toolkit.settings import Settings
-from toolkit.tools import ToolDefinition
 
 EXPLAIN_SCOPE: Final = "toolkit:explain"
 """Users with this scope are told why a call was refused instead of "no such tool"."""
@@ -23,8 +24,9 @@ class AccessPolicy:
 
     Attributes:
         role_scopes: The scopes that each role brings.
-        allow: Bare or qualified names of the only tools anyone gets; None means all.
-        deny: Bare or qualified names of tools nobody gets; wins over `allow`.
+        allow: Names of the only tools anyone gets: bare, qualified or as listed; None
+            means all. Case and the spelling of a distribution do not count.
+        deny: Names, likewise, of tools nobody gets; wins over `allow`.
     """
 
     role_scopes: Mapping[str, frozenset[str]] = field(
@@ -38,6 +40,12 @@ class AccessPolicy:
         """Take the rules that an operator has set."""
         return cls(settings.role_scopes, settings.allow_tools, settings.deny_tools)
 
+    def __post_init__(self) -> None:
+        """Keep the names in the form in which they are compared."""
+        object.__setattr__(self, "deny", frozenset(map(comparable, self.deny)))
+        if self.allow is not None:
+            object.__setattr__(self, "allow", frozenset(map(comparable, self.allow)))
+
     def scopes_of(self, user: UserContext) -> frozenset[str]:
         """Return the user's own scopes and those that their roles bring."""
         if not user.roles or not self.role_scopes:
@@ -45,18 +53,20 @@ class AccessPolicy:
         brought = (self.role_scopes.get(role, frozenset()) for role in user.roles)
         return user.scopes.union(*brought)
 
-    def refusal(self, scopes: frozenset[str], tool: ToolDefinition) -> str:
+    def refusal(self, scopes: frozenset[str], listed: ListedTool) -> str:
         """Say why a holder of `scopes` may not use the tool; empty when they may.
 
         Args:
             scopes: What `scopes_of` returned.
-            tool: The tool's own definition, under its bare name.
+            listed: The tool, under the name it has for them.
         """
-        names = {tool.name, tool.qualified_name}
-        if names & self.deny:
-            return "it is on the deny list (setting deny_tools)"
-        if self.allow is not None and not names & self.allow:
-            return "it is not on the allow list (setting allow_tools)"
+        if self.deny or self.allow is not None:
+            names = listed.known_names()
+            if names & self.deny:
+                return "it is on the deny list (setting deny_tools)"
+            if self.allow is not None and not names & self.allow:
+                return "it is not on the allow list (setting allow_tools)"
+        tool = listed.tool.definition
         missing = tool.required_scopes - scopes
         if missing:
             return f"it needs the scope {', '.join(sorted(missing))}"

@@ -1,6 +1,10 @@
 """The generic registry: anything but schemas, under any key.
 
-Safe between threads. No code of a user, plugin or handler runs under the lock.
+Safe between threads. No code of an item, factory or handler runs under the lock: what
+is dropped dies after it is released, and keys that are strings are made plain ones. Of
+a key of another class, Python itself asks ``__hash__`` and ``__eq__`` there, as of any
+dictionary's; the lock is re-entrant, so that these, and what the garbage collector
+finalizes at any moment, may use the registry too.
 """
 
 import threading
@@ -8,10 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from types import GenericAlias, MappingProxyType, UnionType
+from typing import Any, ClassVar, Final, Generic, NewType, NoReturn, TypeVar
 
-from toolkit.contract import RejectionReason, Subject, judge_pydantic_model
+from toolkit.contract import (
+    RejectionReason,
+    Subject,
+    Verdict,
+    judge_pydantic_model,
+    judge_schema,
+)
 from toolkit.errors import (
     DuplicateKeyError,
     FactoryNotFoundError,
@@ -28,6 +38,9 @@ ValidationHandler = Callable[[str, Any], bool | str | None]
 
 DEGRADED_SHARE: Final = 0.1
 """A larger share of refused registrations makes a registry ``degraded`` (B17)."""
+
+_ALIASES: Final = (GenericAlias, UnionType, type(ClassVar[int]))
+"""The kinds of type expressions; `typing` makes all of its own from the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +61,11 @@ class Registration(Generic[T]):
 class UniversalRegistry(Generic[T]):
     """Keeps items and factories under keys. Open until frozen; safe between threads.
 
-    Takes any key and any value except pydantic schemas, which are never items. A
-    registration that is refused leaves the registry as it was.
+    Takes any key and any value except pydantic schemas, which are never items: models,
+    pydantic dataclasses, and type expressions that hold one, such as ``list[Model]``.
+    Not looked into are a ``TypeAdapter``, a ``type`` statement's alias, a name in
+    quotes and the dataclasses of pydantic v1. A registration that is refused leaves
+    the registry as it was.
 
     Args:
         name: What messages call this registry.
@@ -61,7 +77,7 @@ class UniversalRegistry(Generic[T]):
         """Start empty."""
         self.name = name
         self.allow_override = allow_override
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # see above, why it is re-entrant
         self._items: dict[str, Registration[T]] = {}
         self._factories: dict[str, Registration[Callable[[Any], T]]] = {}
         self._handlers: tuple[ValidationHandler, ...] = ()
@@ -90,6 +106,7 @@ class UniversalRegistry(Generic[T]):
             RegistrationRejectedError: The item is a schema, a handler refuses it, or
                 `tags` is one bare string.
         """
+        key = plain_key(key)
         with self._attempt():
             self._check_early(key, "")
             facts = self._examine(key, item)
@@ -97,9 +114,10 @@ class UniversalRegistry(Generic[T]):
             entry = Registration(item, facts, labels, MappingProxyType(metadata))
             with self._lock:
                 self._check_free(key, "")
-                self._factories.pop(key, None)
+                replaced = self._items.get(key), self._factories.pop(key, None)
                 self._items[key] = entry
                 self._counts["registered"] += 1
+            del replaced  # dies here: the lock is free
 
     def register_factory(
         self,
@@ -125,6 +143,7 @@ class UniversalRegistry(Generic[T]):
             RegistrationRejectedError: The factory is a schema or cannot be called, or
                 `tags` is one bare string.
         """
+        key = plain_key(key)
         with self._attempt():
             self._check_early(key, "Factory ")
             self._check_key(key)
@@ -135,9 +154,10 @@ class UniversalRegistry(Generic[T]):
             entry = Registration(factory, None, labels, MappingProxyType(metadata))
             with self._lock:
                 self._check_free(key, "Factory ")
-                self._items.pop(key, None)
+                replaced = self._items.pop(key, None), self._factories.get(key)
                 self._factories[key] = entry
                 self._counts["registered"] += 1
+            del replaced  # dies here: the lock is free
 
     def add_validation_handler(self, handler: ValidationHandler) -> Callable[[], None]:
         """Ask `handler` about every item from now on.
@@ -162,9 +182,11 @@ class UniversalRegistry(Generic[T]):
         Raises:
             RegistryFrozenError: The registry is frozen.
         """
+        key = plain_key(key)
         with self._lock:
             self._check_frozen()
-            return self._forget(key)
+            dropped = self._forget(key)
+        return bool(dropped)
 
     def clear(self) -> None:
         """Forget every item and factory. Handlers and counts stay.
@@ -174,8 +196,8 @@ class UniversalRegistry(Generic[T]):
         """
         with self._lock:
             self._check_frozen()
-            for key in self._keys():
-                self._forget(key)
+            dropped = [self._forget(key) for key in self._keys()]
+        del dropped  # dies here: the lock is free
 
     def freeze(self) -> None:
         """Refuse every change from now on. Cannot be undone."""
@@ -186,6 +208,7 @@ class UniversalRegistry(Generic[T]):
 
     def get(self, key: str, default: D | None = None) -> T | D | None:
         """Return the item under `key`, else `default`. Never calls a factory."""
+        key = plain_key(key)
         with self._lock:
             entry = self._items.get(key)
             self._counts["found" if entry is not None else "not_found"] += 1
@@ -202,6 +225,7 @@ class UniversalRegistry(Generic[T]):
             RegistrationRejectedError: The product is a schema, or a handler refuses it.
             Exception: Whatever the factory raises.
         """
+        key = plain_key(key)
         with self._lock:
             entry = self._factories.get(key)
         if entry is None:
@@ -214,6 +238,7 @@ class UniversalRegistry(Generic[T]):
 
     def has(self, key: str) -> bool:
         """Tell whether an item or a factory has that key."""
+        key = plain_key(key)
         with self._lock:
             return self._is_taken(key)
 
@@ -231,6 +256,7 @@ class UniversalRegistry(Generic[T]):
 
     def metadata(self, key: str) -> Mapping[str, Any]:
         """Return what was kept beside `key`; empty when there is no such key."""
+        key = plain_key(key)
         with self._lock:
             entry = self._items.get(key) or self._factories.get(key)
         return MappingProxyType({}) if entry is None else entry.metadata
@@ -327,11 +353,13 @@ class UniversalRegistry(Generic[T]):
         """Return all keys. Holds the lock."""
         return (*self._items, *self._factories)
 
-    def _forget(self, key: str) -> bool:
-        """Drop a key and return whether it was there. Holds the lock."""
-        item = self._items.pop(key, None)
-        factory = self._factories.pop(key, None)
-        return item is not None or factory is not None
+    def _forget(self, key: str) -> list[object]:
+        """Drop a key and return all that was under it. Holds the lock.
+
+        The caller keeps that until the lock is free: when it dies, its code may run.
+        """
+        found = self._items.pop(key, None), self._factories.pop(key, None)
+        return [entry for entry in found if entry is not None]
 
     def _is_taken(self, key: str) -> bool:
         """Tell whether the key names something already. Holds the lock."""
@@ -359,9 +387,10 @@ class UniversalRegistry(Generic[T]):
         return None
 
     def _refuse_schema(self, key: str, item: object) -> None:
-        verdict = judge_pydantic_model(Subject(item, "execute"))
-        if verdict is not None and verdict.reason is not None:
-            self._refuse(key, verdict.reason, verdict.detail)
+        for held in _held(item):
+            verdict = _judge(held)
+            if verdict is not None and verdict.reason is not None:
+                self._refuse(key, verdict.reason, verdict.detail)
 
     def _refuse(self, key: str, reason: str, detail: str) -> NoReturn:
         with self._lock:
@@ -378,3 +407,38 @@ class UniversalRegistry(Generic[T]):
         if not all(isinstance(name, str) and name for name in names):
             self._refuse(key, "invalid_tags", "tags holds something other than names")
         return names
+
+
+def plain_key(key: str) -> str:
+    """Return the plain text of a string, whatever its class makes of it.
+
+    What is no string comes back as it is.
+    """
+    return str.__str__(key) if issubclass(type(key), str) else key
+
+
+def _judge(item: object) -> Verdict | None:
+    """Judge whether something is a pydantic schema. Runs none of its code."""
+    subject = Subject(item, "execute")
+    verdict = judge_pydantic_model(subject)
+    if verdict is not None:
+        return verdict
+    verdict = judge_schema(Subject(subject.cls, "execute"))  # the mark is on the class
+    if verdict is None or verdict.reason is not RejectionReason.PYDANTIC_DATACLASS:
+        return None  # enums, exceptions and the like are items as any
+    return verdict
+
+
+def _held(item: object) -> Iterator[object]:
+    """Yield the item, and each type that it holds when it is a type expression."""
+    waiting, seen = [item], set[int]()
+    while waiting:
+        one: Any = waiting.pop()
+        if id(one) in seen:  # an expression may hold another a million times
+            continue
+        seen.add(id(one))
+        yield one
+        if issubclass(type(one), _ALIASES):
+            waiting.extend(one.__args__)
+        elif type(one) is NewType:
+            waiting.append(one.__supertype__)

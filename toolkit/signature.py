@@ -2,8 +2,9 @@
 
 import inspect
 import json
+import re
 from collections import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter
@@ -22,11 +23,13 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic.fields import Field, FieldInfo
 from pydantic_core import (
+    ErrorDetails,
     SchemaSerializer,
     SchemaValidator,
     ValidationError,
     to_jsonable_python,
 )
+from pydantic_core.core_schema import ErrorType
 from typing_extensions import TypedDict
 
 from toolkit import docstring
@@ -34,13 +37,18 @@ from toolkit.context import ToolContext, UserContext
 from toolkit.contract import wants
 from toolkit.errors import (
     InvalidArgumentsError,
+    ToolError,
     ToolResultError,
     describe_error,
     kind_of_error,
 )
+from toolkit.events import CheckedArguments
 from toolkit.schema import portable_schema, schema_faults
 
 Kind = Literal["sync", "async", "generator", "async_generator"]
+ARGUMENTS: Final = "__toolkit_arguments__"
+"""The attribute by which a function made here brings its own arguments' adapter."""
+
 Arguments = str | bytes | bytearray | Mapping[str, Any]
 
 _UNWRITABLE: Final = (  # what pydantic-core says of a value's shape
@@ -48,6 +56,7 @@ _UNWRITABLE: Final = (  # what pydantic-core says of a value's shape
     "Circular reference detected (depth exceeded)",
     "Maximum serialization depth exceeded",
 )
+_ADDRESS: Final = re.compile(r"\bat 0x[0-9a-fA-F]+")  # as CPython's reprs have it
 _STREAMS: Final = (
     abc.Iterator,
     abc.Iterable,
@@ -58,8 +67,45 @@ _STREAMS: Final = (
 )
 
 
+_REFUSED: Final = "a check of this tool refuses it"
+_CUT: Final = {  # pydantic-core's kinds whose own text quotes the input
+    "value_error": _REFUSED,
+    "assertion_error": _REFUSED,
+    "union_tag_invalid": "Input should have one of the expected tags",
+    "uuid_parsing": "Input should be a valid UUID",
+    "url_parsing": "Input should be a valid URL",
+    "url_syntax_violation": "Input should be a valid URL",
+    "bytes_invalid_encoding": "Data should be validly encoded",
+    "datetime_object_invalid": "Input should be a valid datetime",
+    "iteration_error": "Input should be readable to its end",
+    "mapping_type": "Input should be a valid mapping",
+    "get_attribute_error": "Input should have readable attributes",
+    "no_such_attribute": "Input has an unknown attribute",
+}
+_NAME: Final = re.compile(r"[^\W\d]\w{0,63}\Z")  # what an argument may be called
+_KNOWN_KINDS: Final = frozenset(get_args(ErrorType))
+_BRANCHES: Final = frozenset(
+    {"constrained-str", "constrained-int", "constrained-float"}
+)
+
+
 class UnsupportedSignatureError(TypeError):
     """A signature cannot be offered to a caller. Internal: becomes a rejection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All that a core schema names. Immutable, process-wide.
+
+    Attributes:
+        classes: The classes in it, however deep.
+        words: Every text in it; an argument's path may show these.
+        synonyms: The names of each field that goes by several.
+    """
+
+    classes: frozenset[type]
+    words: frozenset[str]
+    synonyms: tuple[frozenset[str], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +120,8 @@ class Signature:
         takes_context: Parameters that get the `ToolContext`.
         positional: Parameters that can only be passed by position, in order, each
             with its default.
+        reserved: Names no caller may use, because ``self`` is passed under them.
+        contents: What the arguments' schema is made of.
     """
 
     kind: Kind
@@ -82,6 +130,8 @@ class Signature:
     takes_user: tuple[str, ...]
     takes_context: tuple[str, ...]
     positional: tuple[tuple[str, Any], ...]
+    reserved: frozenset[str]
+    contents: Contents
     validator: SchemaValidator
     serializer: SchemaSerializer
 
@@ -93,19 +143,24 @@ class Signature:
             arguments: JSON text or bytes, or a mapping. It is not changed.
 
         Raises:
-            InvalidArgumentsError: They do not fit; one fault for each argument, with
-                its path, and never with the value.
+            InvalidArgumentsError: They do not fit, or the tool's own validators fail;
+                one fault for each argument, with its path, and never with the value.
+            KeyboardInterrupt: The user interrupts.
         """
         try:
             if isinstance(arguments, str | bytes | bytearray):
-                return self.validator.validate_json(arguments)  # type: ignore[no-any-return]  # the schema is a typed dict
-            return self.validator.validate_python(arguments)  # type: ignore[no-any-return]  # as above
-        except ValidationError as error:
-            listed = error.errors(
-                include_url=False, include_input=False, include_context=False
-            )
-            faults = [(".".join(map(str, one["loc"])), one["msg"]) for one in listed]
-        raise InvalidArgumentsError(tool, faults)
+                checked = self.validator.validate_json(arguments)
+            else:
+                checked = self.validator.validate_python(arguments)
+            taken = sorted(self.reserved.intersection(checked))
+            faults = [(name, "is no argument of this tool") for name in taken]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - validators are the plugin's code
+            checked, faults = {}, faults_of(error, self.contents.words)
+        if faults:  # raised here, so that it holds nothing of the input as its context
+            raise InvalidArgumentsError(tool, faults)
+        return CheckedArguments(checked, self.contents.synonyms)
 
     def inject(
         self, arguments: dict[str, Any], context: ToolContext
@@ -128,7 +183,9 @@ class Signature:
             ToolResultError: It cannot be written, for example because it is too deep.
         """
         try:
-            return self.serializer.to_json(value, warnings=False, fallback=_as_text)
+            return self.serializer.to_json(
+                value, by_alias=True, warnings=False, fallback=_as_text
+            )
         except Exception as error:
             text = describe_error(error)  # may quote the tool: not for the caller
             known = [why for why in _UNWRITABLE if why in text]
@@ -179,9 +236,11 @@ def compile_signature(
     contexts = _injected(parameters, hints, ToolContext)
     asked = [p for p in parameters if p.name not in (*users, *contexts)]
     described = _descriptions(documents)
-    adapter = _arguments_adapter(
+    adapter = getattr(function, ARGUMENTS, None) or _arguments_adapter(
         label, [(p, hints.get(p.name, Any), described.get(p.name, "")) for p in asked]
     )
+    contents = read_contents(adapter.core_schema)
+    _refuse_contexts(contents)
     kind = kind_of(function)
     output, output_schema = _output(hints.get("return", Parameter.empty), kind)
     return Signature(
@@ -195,6 +254,8 @@ def compile_signature(
             for p in parameters
             if p.kind is Parameter.POSITIONAL_ONLY
         ),
+        reserved=_reserved(function) if skip_first else frozenset(),
+        contents=contents,
         validator=SchemaValidator(adapter.core_schema),
         serializer=SchemaSerializer(output.core_schema),
     )
@@ -232,9 +293,6 @@ def _arguments_adapter(
         if parameter.kind is Parameter.VAR_POSITIONAL:
             text = f"*{parameter.name} has no names; take a list instead"
             raise UnsupportedSignatureError(text)
-        if any(_mentions(hint, kind) for kind in (UserContext, ToolContext)):
-            text = f"{parameter.name!r} would let callers say who they are"
-            raise UnsupportedSignatureError(text)
         if parameter.kind is Parameter.VAR_KEYWORD:
             extra = hint
         else:
@@ -245,9 +303,26 @@ def _arguments_adapter(
     return TypeAdapter(shape)
 
 
-def _mentions(hint: object, kind: type) -> bool:
-    """Tell whether a hint holds `kind` anywhere, as ``list[kind]`` does."""
-    return hint is kind or any(_mentions(part, kind) for part in get_args(hint))
+def _refuse_contexts(contents: Contents) -> None:
+    """Refuse arguments that hold a context anywhere, under whatever name."""
+    for cls in contents.classes:
+        if any(type.__subclasscheck__(one, cls) for one in (UserContext, ToolContext)):
+            text = (
+                f"its arguments hold a {cls.__name__}, which would let callers "
+                "say who they are"
+            )
+            raise UnsupportedSignatureError(text)
+
+
+def _reserved(function: Callable[..., Any]) -> frozenset[str]:
+    """Return the names under which ``self`` could be passed, also by a wrapper."""
+    found = set()
+    for follow in (True, False):
+        shape = inspect.signature(function, follow_wrapped=follow)
+        first = next(iter(shape.parameters.values()), None)
+        if first is not None and first.kind is Parameter.POSITIONAL_OR_KEYWORD:
+            found.add(first.name)
+    return frozenset(found)
 
 
 def _input_schema(adapter: TypeAdapter[Any]) -> str:
@@ -304,8 +379,106 @@ def _output(
 
 
 def _as_text(value: object) -> str:
-    """Write what JSON does not know, whatever its ``__str__`` does."""
+    """Write what JSON does not know, whatever its ``__str__`` does.
+
+    An address is never written: it differs each time, and tells of the process.
+    """
     try:
-        return str(value)
+        text = str(value)
     except Exception:  # noqa: BLE001 - a plugin's object may raise
         return f"<{type(value).__qualname__} that cannot be shown>"
+    if not _ADDRESS.search(text):
+        return text
+    named: Any = value if inspect.isroutine(value) else type(value)
+    return f"<{named.__module__}.{named.__qualname__}>"
+
+
+def read_contents(core_schema: object) -> Contents:
+    """Read a core schema to its ground, whatever types its hints went through."""
+    classes: set[type] = set()
+    words: set[str] = set(_BRANCHES)
+    groups: set[frozenset[str]] = set()
+    for value in _values(core_schema):
+        if type(value) is str:
+            words.add(value)
+        elif type(value) is dict:
+            words.update(key for key in value if type(key) is str)
+            groups.update(_groups(value))
+        elif issubclass(type(value), type):  # isinstance would ask the value
+            classes.add(value)
+            words.add(type.__dict__["__name__"].__get__(value))
+    synonyms = tuple(group for group in groups if len(group) > 1)
+    return Contents(frozenset(classes), frozenset(words), synonyms)
+
+
+def _values(core_schema: object) -> Iterator[Any]:
+    """Yield every value once, containers before what they hold."""
+    waiting, seen = [core_schema], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:  # definitions are shared, defaults may be cyclic
+            continue
+        seen.add(id(value))
+        yield value
+        if type(value) is dict:
+            waiting.extend(value.values())
+        elif type(value) in (list, tuple):
+            waiting.extend(value)  # type: ignore[arg-type]  # its real type is iterable
+
+
+def _groups(node: dict[Any, Any]) -> Iterator[frozenset[str]]:
+    """Yield the names of each field of a model, typed dict or dataclass."""
+    fields = node.get("fields")
+    named = fields.items() if type(fields) is dict else [(node.get("name"), node)]
+    for name, one in named:
+        if type(name) is str and type(one) is dict:
+            keys = ("validation_alias", "serialization_alias", "alias")
+            found = [word for key in keys for word in _values(one.get(key))]
+            yield frozenset([name, *(word for word in found if type(word) is str)])
+
+
+def faults_of(error: BaseException, words: frozenset[str]) -> list[tuple[str, str]]:
+    """Say what is wrong, never with a value; whatever a validator raised.
+
+    Args:
+        error: What validating raised.
+        words: What a path may show, see `Contents`.
+
+    Returns:
+        A path and a reason for each fault, at least one.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts while a text is read.
+    """
+    try:
+        if isinstance(error, ToolError):  # its text is meant for the caller
+            return [("", str(error))]
+        if isinstance(error, ValidationError):
+            listed = error.errors(
+                include_url=False, include_input=False, include_context=False
+            )
+            return [(_path(one, words), _text(one)) for one in listed]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as unreadable:  # noqa: BLE001 - a plugin's text may raise
+        error = unreadable
+    return [("", f"checking them failed with {kind_of_error(error)}")]
+
+
+def _text(fault: ErrorDetails) -> str:
+    kind = fault["type"]
+    if kind not in _KNOWN_KINDS:  # a validator's own, which may quote what it likes
+        return _REFUSED
+    return _CUT.get(kind) or fault["msg"]
+
+
+def _path(fault: ErrorDetails, words: frozenset[str]) -> str:
+    """Write the way to a fault; keys that are data are shown as ``[key]``."""
+    steps = []
+    for index, step in enumerate(fault["loc"]):
+        is_argument = index == 0 and _NAME.match(str(step))
+        is_known = step in words or str(step).partition("[")[0] in words
+        steps.append(
+            str(step) if is_known or is_argument or type(step) is int else "[key]"
+        )
+    return ".".join(steps)

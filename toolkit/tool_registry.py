@@ -1,6 +1,7 @@
 """`ToolRegistry`: one user's tools, and the functions that open scoped registries."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -29,13 +30,16 @@ from toolkit.errors import (
     UnknownRegistryTypeError,
 )
 from toolkit.naming import MAX_LENGTH, name_fault, tool_name
-from toolkit.registry import UniversalRegistry
+from toolkit.registry import UniversalRegistry, plain_key
 
 logger = logging.getLogger(__name__)
 
 D = TypeVar("D")
 
 _NO_TOOLS: Final = ToolView(())
+
+_DIGEST: Final = "_[0-9a-f]{8}"
+"""What `provider_safe_name` puts after a name that it had to clean or to cut."""
 
 
 class _SealedError(Exception):
@@ -49,7 +53,7 @@ class _Cell:
 
     def __init__(self) -> None:
         self._making = threading.RLock()  # held while a constructor runs
-        self._state = threading.Lock()  # held for an instant: sealing never waits
+        self._state = threading.RLock()  # held for an instant: sealing never waits
         self._is_made = False
         self._is_sealed = False
         self._value: Any = None
@@ -144,8 +148,9 @@ class ToolRegistry(UniversalRegistry[Any]):
             RegistrationRejectedError: A factory made something that is no tool.
             Exception: Whatever that factory raises.
         """
-        if not isinstance(cast("object", name), str):
-            raise ToolNotFoundError(name)  # asked by a client, so it may be anything
+        name = plain_key(name)
+        if type(name) is not str:  # asked by a client, so it may be anything
+            raise ToolNotFoundError(name)
         with self._lock:
             self._check_closed()
             entry = self._items.get(name)
@@ -179,17 +184,24 @@ class ToolRegistry(UniversalRegistry[Any]):
         """Return this user's instance of a tool, made now if this is the first use.
 
         Raises:
+            ToolNotFoundError: This user has it no more: it was removed meanwhile.
             ToolConstructionError: The constructor fails for this user; the next call
                 tries again.
             RegistryClosedError: The registry is closed.
         """
+        name = listed.name
         with self._lock:
             self._check_closed()
-            entry = self._items.get(listed.name)
-            if entry is not None and entry.facts is listed:
-                return cast("object", entry.value)
-        if listed.name in self._factories:
-            return self._produced(listed.name).instance
+            entry = self._items.get(name)
+            cell = self._cells.get(f"factory {name}")
+            is_shared = self._shared(name) is listed
+        if entry is not None and entry.facts is listed:
+            return cast("object", entry.value)
+        used: _Produced | None = cell.made if cell else None
+        if used is not None and used.listed is listed:
+            return used.instance
+        if not is_shared:  # copying what was removed would bring it back
+            raise ToolNotFoundError(name)
         user = cast("UserContext", self._user)
         key = listed.definition.qualified_name
         return self._made(key, lambda: listed.tool.instantiate(user))
@@ -251,10 +263,10 @@ class ToolRegistry(UniversalRegistry[Any]):
         with self._lock:
             self._is_closed = True
             made = [cell.seal() for cell in self._cells.values()]
-            self._cells.clear()
-            self._items.clear()
-            self._factories.clear()
+            dropped = self._cells, self._items, self._factories, self._view
+            self._cells, self._items, self._factories = {}, {}, {}
             self._view = _NO_TOOLS
+        del dropped  # dies here: the lock is free
         return [_instance_of(one) for one in reversed(made) if one is not None]
 
     # --- checks, called by the generic registry --------------------------------------
@@ -270,7 +282,7 @@ class ToolRegistry(UniversalRegistry[Any]):
     def _check_free(self, key: str, kind: str) -> None:
         """Refuse also what differs from another name in case only. Holds the lock."""
         super()._check_free(key, kind)
-        folded = str(key).casefold()
+        folded = key.casefold() if type(key) is str else ""  # no key is empty
         if any(one.casefold() == folded for one in self._keys()):
             raise DuplicateKeyError(key, self.name, kind)
 
@@ -279,17 +291,21 @@ class ToolRegistry(UniversalRegistry[Any]):
         shared = [str(one.name) for one in self._view if one.name not in self._hidden]
         return (*shared, *super()._keys())
 
-    def _forget(self, key: str) -> bool:
+    def _forget(self, key: str) -> list[object]:
         """Take a tool away from this user only; what it made is closed at the end."""
+        if type(key) is not str:
+            return []
         shared = self._shared(key)
         if shared is not None:
             self._hidden.add(shared.name)
         used = self._cells.pop(f"factory {key}", None)
         if used is not None:  # another factory under this key makes its own
             self._cells[f"forgotten {uuid4().hex}"] = used
-        return super()._forget(key) or shared is not None
+        return [*super()._forget(key), *([] if shared is None else [shared])]
 
     def _is_taken(self, key: str) -> bool:
+        if type(key) is not str:  # no name: nothing of it is asked
+            return False
         return super()._is_taken(key) or self._shared(key) is not None
 
     def _shared(self, name: str) -> ListedTool | None:
@@ -345,12 +361,14 @@ def near_names(name: str, names: Iterable[str]) -> list[str]:
 
     Tools that go by a qualified name because theirs is contested come before slips.
     """
-    if not isinstance(cast("object", name), str):
+    name = plain_key(name)
+    if type(name) is not str:
         return []
     if len(name) > 2 * MAX_LENGTH:  # no slip, and comparing it would take long
         return []
     others = [one for one in names if one != name]
-    contested = [one for one in others if one.endswith(f"__{name}")]
+    qualified = re.compile(rf".*__{re.escape(name)}({_DIGEST})?", re.DOTALL)
+    contested = [one for one in others if qualified.fullmatch(one)]
     close = get_close_matches(name, others, n=3)
     return list(dict.fromkeys([*contested, *close]))[:3]
 

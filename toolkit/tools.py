@@ -165,16 +165,44 @@ def tool(
 
     Raises:
         InvalidNameError: The name is not legal; pass another as ``name=``.
-        TypeError: An option is unknown.
+        TypeError: An option is unknown, or has the wrong type.
+        ValueError: The timeout is not above 0.
     """
     unknown = sorted(facts.keys() - ToolFacts.__annotations__.keys())
     if unknown:
         known = ", ".join(ToolFacts.__annotations__)
         text = f"@tool has no option {unknown[0]!r}; it takes name, {known}"
         raise TypeError(text)
+    kept = frozen_facts(facts)
 
     def make(target: Callable[P, R]) -> FunctionTool[P, R]:
         label = getattr(target, "__name__", None) if name is None else name
-        return FunctionTool(target, tool_name(label), facts)
+        return FunctionTool(target, tool_name(label), kept)
 
     return make if function is None else make(function)
+
+
+def frozen_facts(facts: ToolFacts) -> dict[str, object]:
+    """Copy a tool's optional attributes so that they say the same at each reading.
+
+    Raises:
+        TypeError: Tags or scopes are no collection of names, or one bare string; the
+            timeout is no number.
+        ValueError: The timeout is not above 0.
+    """
+    kept: dict[str, Any] = {**facts}
+    for option, freeze in (("tags", tuple), ("required_scopes", frozenset)):
+        value = kept.get(option)
+        if isinstance(value, str | bytes):
+            text = f"{option} is one string; pass a list such as [{value!r}]"
+            raise TypeError(text)
+        if value is not None:
+            kept[option] = freeze(value)
+    timeout = kept.get("timeout")
+    if isinstance(timeout, bool | str | bytes):
+        text = f"timeout is {timeout!r}; pass a number of seconds"
+        raise TypeError(text)
+    if timeout is not None and not timeout > 0:
+        text = f"timeout is {timeout!r}; pass seconds above 0, or leave it out"
+        raise ValueError(text)
+    return kept

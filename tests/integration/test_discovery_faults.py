@@ -1,5 +1,6 @@
 """One bad distribution never hides the others, and is named with its origin."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,26 @@ FAULTS = {
     "generator exit": Fault("raise GeneratorExit", failed="GeneratorExit"),
     "cancelled": Fault(
         "import asyncio; raise asyncio.CancelledError", failed="CancelledError"
+    ),
+    "interrupt": Fault("raise KeyboardInterrupt", failed="KeyboardInterrupt"),
+    "interrupt in a probe": Fault(
+        "class T:\n  def __init__(self): raise KeyboardInterrupt\n"
+        "  def execute(self): ...",
+        "faulty:T",
+        failed="KeyboardInterrupt",
+    ),
+    "interrupt in an iterable": Fault(
+        "class T:\n  def __iter__(self): raise KeyboardInterrupt\ntools = T()",
+        "faulty:tools",
+        failed="KeyboardInterrupt",
+    ),
+    "interrupt in an annotation": Fault(
+        "class A:\n"
+        "  @classmethod\n"
+        "  def __get_pydantic_core_schema__(c, s, h): raise KeyboardInterrupt\n"
+        "class T:\n  name = 't'\n  def execute(self, a: A) -> int: ...",
+        "faulty:T",
+        failed="KeyboardInterrupt",
     ),
     "recursion": Fault("def f(): f()\nf()", failed="RecursionError: "),
     "memory": Fault("raise MemoryError('all of it')", failed="MemoryError: all of it"),
@@ -190,6 +211,29 @@ def test_fault_is_named_with_its_origin_and_hides_nothing(
     assert place == ("m-faulty", "1.0", "x")
     (error,) = report.faults()
     assert "m-faulty 1.0 (toolkit.tools: x = " in str(error)
+
+
+@pytest.mark.parametrize("kind", ["path", "meta_path", "path_hooks"])
+@pytest.mark.parametrize("change", ["clear()", "insert(0, Poison())"])
+def test_plugin_that_spoils_imports_hides_nothing(
+    site: Site, kind: str, change: str
+) -> None:
+    """Another's module is found after it as before it (S210)."""
+    source = f"""
+        import sys
+        class Poison(str):
+            def __call__(self, path): raise RuntimeError("poison")
+            def find_spec(self, *_): raise RuntimeError("poison")
+        sys.{kind}.{change}
+    """
+    site.install("m-bad", {TOOLS: {"x": "spoils"}}, {"spoils.py": source})
+    before = list(getattr(sys, kind))
+    try:
+        catalog, _ = site.discover()
+        assert catalog.names() == ("first", "last")
+        assert getattr(sys, kind)[: len(before)] == before
+    finally:
+        getattr(sys, kind)[:] = before
 
 
 def test_all_faults_at_once_hide_nothing(site: Site) -> None:

@@ -5,7 +5,7 @@ import json
 from typing import Any, ClassVar
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from toolkit.adapters import adapt_tool
 from toolkit.compiler import CompiledTool, compile_tool
@@ -143,6 +143,34 @@ async def test_a_callable_object_is_a_tool_too() -> None:
     assert properties == {"text": {"type": "string"}}
     assert await call(compiled, {"text": "a"}) == "a"
     assert repr(adapt_tool(Callable())) == "<adapted Callable>"
+
+
+class GuardedArguments(BaseModel):
+    path: str = Field(alias="from")
+    limit: int = 3
+
+    @field_validator("path")
+    @classmethod
+    def stays_inside(cls, value: str) -> str:
+        assert ".." not in value
+        return value.strip()
+
+
+class Guarded(Search):
+    args_schema: ClassVar[type[BaseModel]] = GuardedArguments
+
+    def invoke(self, input: dict[str, Any]) -> str:  # noqa: A002 - as above
+        return json.dumps(input)
+
+
+async def test_the_models_own_validators_judge_the_arguments() -> None:
+    """What the framework would refuse is refused, and it gets its own names (B3)."""
+    compiled = compile_tool(adapt_tool(Guarded()))
+    assert compiled.definition.input_schema["required"] == ["from"]
+    assert await call(compiled, {"from": " a "}) == '{"from": "a"}'
+    for wrong in ({"from": "../../etc"}, {"path": "a"}, {"from": "a", "other": 1}):
+        with pytest.raises(InvalidArgumentsError):
+            await call(compiled, wrong)
 
 
 def test_options_win_over_what_the_target_says() -> None:

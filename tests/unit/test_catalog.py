@@ -1,6 +1,6 @@
 """The catalog: frozen, shared, and the same whatever the order of its tools."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from itertools import permutations
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 
 from toolkit.catalog import CallHooks, ToolCatalog, ToolView
 from toolkit.compiler import CompiledTool, compile_tool
-from toolkit.naming import prefer
+from toolkit.naming import comparable, prefer
 from toolkit.origin import Origin
 
 
@@ -68,10 +68,32 @@ def test_two_tools_alike_in_everything_both_stay_callable() -> None:
     assert len({id(one.tool) for one in map(view.find, view.names()) if one}) == 2
 
 
+def test_alike_tools_keep_their_names_whatever_their_order() -> None:
+    """Two of one name and place are told apart by what they say (B6, B20)."""
+    one, other = made("add"), made("add")
+    other = replace(other, definition=replace(other.definition, description="Other."))
+    there, back = ToolView([one, other]), ToolView([other, one])
+    assert there.names() == back.names()
+    for name in there.names():
+        first, second = there.find(name), back.find(name)
+        assert first is not None
+        assert second is not None
+        assert first.tool is second.tool
+
+
+def test_a_tool_is_known_by_every_name_that_is_printed() -> None:
+    """Bare, qualified, safe, and as told apart from its like; without case (B58)."""
+    first, second = ToolView([made("Add", "my_pkg"), made("Add", "my_pkg")])
+    for one in (first, second):
+        names = {one.name, one.definition.qualified_name, "My-Pkg.ADD", "my_pkg__add"}
+        assert set(map(comparable, names)) | {"add"} <= one.known_names()
+    assert comparable(first.name) not in second.known_names()
+
+
 def test_a_name_means_the_same_to_every_user() -> None:
     """A contested name stays nobody's for a user who sees one claimant only (B6)."""
     view = ToolView([made("add", "a"), made("add", "b")])
-    mine = view.only(lambda tool: tool.origin.owner == "a")
+    mine = view.only(lambda one: one.tool.origin.owner == "a")
     assert listed(mine) == [("a__add", "a")]
     assert mine.collisions == ()
     joined = mine.only(lambda _: True, extra=[made("add", "own")])

@@ -3,8 +3,10 @@
 import copy
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn
+from weakref import ref
 
 import pytest
 from pydantic import BaseModel
@@ -12,7 +14,15 @@ from pydantic import BaseModel
 from tests.unit.hostile import HOSTILE, Model, Unnamed, raising, tool_class
 from toolkit.compiler import CompiledTool, compile_tool, origin_of
 from toolkit.context import ToolContext, UserContext
-from toolkit.contract import RejectionReason, ToolContract
+from toolkit.contract import (
+    ACCEPTED,
+    RejectionReason,
+    Subject,
+    ToolContract,
+    Verdict,
+    judge_name,
+    judge_pydantic_model,
+)
 from toolkit.errors import InvalidToolError, ToolConstructionError
 from toolkit.origin import Origin
 from toolkit.tools import tool
@@ -236,6 +246,30 @@ def test_a_class_is_probed_once_though_it_is_judged_and_compiled() -> None:
     assert compiled.target is Late
 
 
+@pytest.mark.parametrize("name", ["late", "not legal"])
+@pytest.mark.parametrize("error", [None, ValueError, SystemExit])
+def test_the_probe_of_a_class_is_closed_whatever_is_learnt(
+    name: str, error: type[BaseException] | None
+) -> None:
+    """What its constructor opened does not stay open for the process (S34, B41)."""
+    closed: list[object] = []
+
+    class Late:
+        def __init__(self) -> None:
+            self.name = name
+
+        def execute(self) -> None: ...
+
+        def close(self) -> None:
+            closed.append(self)
+            if error is not None:
+                raise error
+
+    with nullcontext() if name == "late" else pytest.raises(InvalidToolError):
+        compile_tool(Late)
+    assert len(closed) == 1
+
+
 # --- one user's instance -------------------------------------------------------------
 
 
@@ -336,6 +370,125 @@ def test_a_constructor_that_cheats_fails_for_that_user(
         compiled.instantiate(ANN)
     assert caught.value.detail == detail
     assert "secret-host" not in str(caught.value)
+
+
+def test_no_contract_and_no_constructor_lets_a_schema_in() -> None:
+    """Not a rule that accepts early, another order, or a judge of its own (S9, B1)."""
+
+    class Lenient(ToolContract):
+        def examine(self, obj: object) -> tuple[Verdict, Subject | None]:
+            subject = Subject(obj, self.method)
+            subject.name = "schema"
+            return ACCEPTED, subject
+
+    early = ToolContract(rules=(judge_name, lambda _: ACCEPTED, judge_pydantic_model))
+    Named.name = "schema"
+    for contract in (Lenient(), early):
+        assert reason_of(Named, contract=contract) == R.PYDANTIC_MODEL
+        assert reason_of(Named(), contract=contract) == R.PYDANTIC_MODEL
+    with pytest.raises(ToolConstructionError, match="pydantic model"):
+        compile_tool(Trick).instantiate(ANN)
+
+
+class Named(BaseModel):
+    name: ClassVar[str]
+
+    def execute(self) -> None: ...
+
+
+class Trick:
+    name = "trick"
+
+    def __new__(cls) -> Any:
+        return TrickModel.model_construct()
+
+    def execute(self) -> None: ...
+
+
+class TrickModel(Trick, BaseModel):
+    def __new__(cls, **_: object) -> Any:
+        return object.__new__(cls)
+
+
+class Single(type):
+    def __call__(cls) -> Any:
+        kept = vars(cls).get("kept")
+        if kept is None:
+            kept = cls.kept = super().__call__()
+        return kept
+
+
+class ByMeta(Count, metaclass=Single):
+    kept: Any = None
+
+
+class ByNew(Count):
+    kept: Any = None
+
+    def __new__(cls) -> Any:
+        cls.kept = cls.kept or super().__new__(cls)
+        return cls.kept
+
+
+class Cloned(Count):
+    kept: Any = None
+
+    def __deepcopy__(self, memo: object) -> Any:
+        Cloned.kept = Cloned.kept or copy.copy(self)
+        return Cloned.kept
+
+
+class SlottedBase:
+    __slots__ = ()
+    name = "slotted"
+
+    def execute(self) -> None: ...
+
+
+class Slotted(SlottedBase):
+    __slots__ = ()
+
+
+class SlottedSingle(SlottedBase):
+    __slots__ = ()
+
+    def __new__(cls) -> Any:
+        return super().__new__(cls)
+
+
+@pytest.mark.parametrize("target", [ByMeta, ByNew, Cloned()], ids=str)
+def test_two_users_are_never_given_one_instance(target: object) -> None:
+    """A singleton would show one user what another left behind (S13, B40)."""
+    compiled = compile_tool(target)
+    anns = compiled.instantiate(ANN)
+    with pytest.raises(ToolConstructionError, match="an instance that another user"):
+        replace(compiled, target=target).instantiate(BOB)
+    del anns  # it lives on in its class, with what she left in it
+    with pytest.raises(ToolConstructionError):
+        compiled.instantiate(BOB)
+
+
+def test_an_instance_without_weak_references_must_be_new_by_its_nature() -> None:
+    """Where nobody could tell, a constructor of its own is not trusted (S13)."""
+    compiled = compile_tool(Slotted)
+    assert compiled.instantiate(ANN) is not compiled.instantiate(BOB)
+    with pytest.raises(ToolConstructionError):
+        compile_tool(SlottedSingle).instantiate(ANN)
+
+
+def test_a_recipe_keeps_no_users_instance_alive() -> None:
+    """It knows what it gave out, and holds none of it (S57)."""
+    compiled = compile_tool(Count)
+    watch = ref(compiled.instantiate(ANN))
+    assert watch() is None
+
+
+def test_an_instance_that_copies_to_itself_is_not_published() -> None:
+    """All users would share it (S13, B40)."""
+    single = tool_class(__deepcopy__=lambda self, _: self)()
+    with pytest.raises(InvalidToolError, match="its deep copy is itself") as caught:
+        compile_tool(single)
+    assert caught.value.reason == R.NOT_COPYABLE
 
 
 def test_a_constructor_may_choose_a_subclass() -> None:

@@ -181,6 +181,13 @@ def test_whatever_has_the_full_interface_is_a_tool(obj: object) -> None:
 # --- rejected ----------------------------------------------------------------------
 
 
+@pydantic_v1.dataclasses.dataclass
+class OldChecked:
+    name: str = "old"
+
+    def execute(self) -> None: ...
+
+
 class OldModel(pydantic_v1.BaseModel):
     name: str = "old"
 
@@ -297,6 +304,8 @@ MODELS: Final[dict[str, object]] = {
 }
 REJECTED: Final[dict[str, tuple[object, RejectionReason]]] = {
     "pydantic dataclass": (Checked, R.PYDANTIC_DATACLASS),
+    "v1 dataclass": (OldChecked, R.PYDANTIC_DATACLASS),
+    "v1 dataclass instance": (OldChecked(), R.PYDANTIC_DATACLASS),
     "pydantic dataclass instance": (Checked(), R.PYDANTIC_DATACLASS),
     "typed dict": (Movie, R.TYPED_DICT),
     "old typed dict": (OldMovie, R.TYPED_DICT),
@@ -586,3 +595,10 @@ def test_whoever_asks_for_the_user_gets_it(annotation: object) -> None:
 def test_what_only_mentions_the_user_does_not_get_it(annotation: object) -> None:
     """A list of users is something else than a user (S13)."""
     assert not wants(annotation, UserContext)
+
+
+def test_a_rule_that_accepts_has_no_objection_and_the_next_is_asked() -> None:
+    """One lenient rule must not open the door for all the others (S35, B1)."""
+    lenient = ToolContract(rules=(lambda _: Verdict(), *RULES))
+    assert lenient.judge(object()).reason is R.MISSING_EXECUTE
+    assert lenient.judge(Ids).reason is R.PYDANTIC_MODEL

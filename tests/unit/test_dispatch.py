@@ -341,9 +341,8 @@ async def test_result_keeps_no_frame_and_so_no_instance_alive(
     request: pytest.FixtureRequest,
 ) -> None:
     """A kept result pins nothing of the user, also after unwrapping it (B41)."""
-    monkeypatch.setattr(
-        "toolkit.dispatch.logger.disabled", True
-    )  # pytest keeps records
+    request.addfinalizer(lambda: logging.disable(logging.NOTSET))
+    logging.disable()  # pytest keeps the records, and with them the frames
 
     class Fails:
         name = "fails"

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from tests.unit.hostile import HOSTILE
-from toolkit.events import REDACTED, EventType, ToolEvent, deliver, redact
+from toolkit.events import (
+    REDACTED,
+    CheckedArguments,
+    EventType,
+    ToolEvent,
+    deliver,
+    redact,
+)
 from toolkit.settings import REDACTED_FIELDS
 
 CYCLE: dict[str, object] = {}
@@ -59,6 +66,18 @@ def test_an_operators_own_field_is_blanked_however_it_is_written(name: str) -> N
         "ssn": REDACTED,
         "SSN": REDACTED,
     }
+
+
+def test_an_argument_is_secret_by_any_of_its_names() -> None:
+    """A parameter `pw` that callers write as `password`, and the other way (B29)."""
+    names = (frozenset({"pw", "Password"}), frozenset({"q", "query"}))
+    for key in ("pw", "Password"):
+        given = CheckedArguments({key: "p", "nested": [{key: 1}], "q": 2}, names)
+        assert redact(given, REDACTED_FIELDS) == {
+            key: REDACTED,
+            "nested": [{key: REDACTED}],
+            "q": 2,
+        }
 
 
 def test_redacting_leaves_the_arguments_alone() -> None:

@@ -164,6 +164,40 @@ async def test_failure_nobody_looks_at_is_not_reported_as_lost() -> None:
     assert reported == []
 
 
+async def test_end_of_an_async_tool_is_told_once_before_its_caller_goes_on() -> None:
+    """A place that a call held is free again when its answer is there (B35)."""
+    ends: list[str] = []
+
+    async def tool() -> str:
+        return "done"
+
+    executor = InlineExecutor()
+    assert await within(executor.submit(tool, lambda: ends.append("end"))) == "done"
+    assert ends == ["end"]
+
+
+async def test_end_of_an_async_tool_that_is_given_up_is_told_when_it_ends() -> None:
+    """A cancelled task holds its place as long as it really runs."""
+    started, release = asyncio.Event(), asyncio.Event()
+    ends: list[str] = []
+
+    async def stubborn() -> None:
+        started.set()
+        try:
+            await release.wait()
+        except asyncio.CancelledError:
+            await release.wait()
+
+    future = InlineExecutor().submit(stubborn, lambda: ends.append("end"))
+    await asyncio.wait_for(started.wait(), WAIT)
+    future.cancel()
+    await asyncio.sleep(0)
+    assert ends == []
+    release.set()
+    await within(future)
+    assert ends == ["end"]
+
+
 # --- in threads --------------------------------------------------------------------
 
 
@@ -337,6 +371,119 @@ async def test_idle_thread_keeps_no_users_object_alive(threads: ThreadExecutor) 
     await until(lambda: threads.statistics()["idle"] == 1)
     gc.collect()
     assert watch() is None
+
+
+@pytest.mark.parametrize("is_failing", [False, True], ids=["returns", "raises"])
+async def test_end_of_a_call_is_told_once_before_its_caller_goes_on(
+    threads: ThreadExecutor,
+    is_failing: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Whoever has the answer finds the place of the call free again."""
+    ends: list[str] = []
+
+    def tool() -> None:
+        if is_failing:
+            raise OSError("x")
+
+    future = threads.submit(tool, lambda: ends.append("end"))
+    await asyncio.wait({future}, timeout=WAIT)
+    assert ends == ["end"]
+    assert isinstance(future.exception(), OSError) is is_failing
+
+
+async def test_end_of_a_late_call_is_told_when_its_thread_is_free(
+    threads: ThreadExecutor,
+) -> None:
+    """A call that was given up holds its place until the tool returns."""
+    gate, ends = Gate(), list[dict[str, int]]()
+    future = threads.submit(gate.stand, lambda: ends.append(threads.statistics()))
+    await gate.until_reached()
+    future.cancel()
+    await asyncio.sleep(0)
+    assert threads.statistics()["late"] == 1
+    assert ends == []
+    gate.open()
+    assert await within(threads.submit(lambda: "served")) == "served"
+    assert [one["late"] for one in ends] == [0]
+
+
+async def test_end_of_a_queued_call_that_is_given_up_is_told_at_once(
+    threads: ThreadExecutor,
+) -> None:
+    """What never begins holds no place, also while all threads are busy."""
+    gate, ends = Gate(), list[str]()
+    busy = threads.submit(gate.stand)
+    await gate.until_reached()
+    queued = threads.submit(lambda: None, lambda: ends.append("end"))
+    queued.cancel()
+    await asyncio.sleep(0)
+    assert ends == ["end"]
+    gate.open()
+    await within(busy)
+    await within(threads.submit(lambda: None))
+    assert ends == ["end"]
+
+
+def test_end_of_a_call_is_told_although_its_loop_has_ended() -> None:
+    """A running and a queued call of a loop that is gone give their places back, and
+    the queued one never starts.
+    """
+    executor, gate, ran = ThreadExecutor(max_threads=1), Gate(), list[str]()
+
+    async def give_up() -> None:
+        executor.submit(gate.stand, lambda: ran.append("end of the running"))
+        await gate.until_reached()
+        executor.submit(
+            lambda: ran.append("queued"), lambda: ran.append("end of the queued")
+        )
+
+    async def ask() -> Any:
+        return await within(executor.submit(lambda: "served"))
+
+    asyncio.run(give_up())
+    gate.open()
+    assert asyncio.run(ask()) == "served"
+    assert ran == ["end of the running", "end of the queued"]
+    executor.close()
+
+
+async def test_stream_that_is_given_up_is_closed_after_its_part(
+    threads: ThreadExecutor,
+) -> None:
+    """One that never ends fills no memory for nobody; its clean-up runs in its thread
+    (B41).
+    """
+    gate, seen = Gate(), list[object]()
+
+    def endless() -> Iterator[int]:
+        try:
+            for part in range(1000):  # bounded, should nobody close it
+                seen.append(part)
+                gate.stand()
+                yield part
+        finally:
+            seen.append(threading.current_thread().name.rstrip("0123456789"))
+
+    stream = endless()  # held, as a tool may: it does not end by being dropped
+    future = threads.submit(lambda: stream)
+    await gate.until_reached()
+    future.cancel()
+    gate.open()
+    assert await within(threads.submit(lambda: "served")) == "served"
+    assert seen == [0, "toolkit-tool-"]
+
+
+async def test_iterator_that_cannot_be_closed_is_just_left(
+    threads: ThreadExecutor,
+) -> None:
+    """Not every stream is a generator."""
+    gate, seen = Gate(), list[object]()
+    future = threads.submit(lambda: map(seen.append, map(gate.stand, range(1000))))
+    await gate.until_reached()
+    future.cancel()
+    gate.open()
+    assert await within(threads.submit(lambda: "served")) == "served"
+    assert seen == [0]
 
 
 @pytest.mark.parametrize("make", [InlineExecutor, ThreadExecutor])

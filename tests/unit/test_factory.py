@@ -692,3 +692,74 @@ def test_closed_factory_makes_no_more_systems() -> None:
     factory.close()
     with pytest.raises(FactoryClosedError, match="the toolkit is closed"):
         factory.create_user_tool_system(ANN)
+
+
+def test_tool_that_is_handed_in_twice_or_published_already_is_one_tool() -> None:
+    """The same object does not collide with itself, as in discovery (B6)."""
+    factory = UserContextToolFactory(catalog_of(Echo))
+    mine = Tally()
+    with factory.create_user_tool_system(
+        ANN, [AnalyticsTool, Echo, AnalyticsTool, mine, mine]
+    ) as system:
+        names = [one.name for one in system.definitions()]
+        assert names == ["analytics_tool", Echo.name, Tally.name]
+        assert system.collisions == ()
+        assert system.rejected == ()
+    factory.close()
+
+
+class Namesake(AnalyticsTool):
+    """Another of the same name and place."""
+
+
+@pytest.mark.parametrize("kind", ["name", "qualified_name"])
+@pytest.mark.parametrize("case", [str, str.upper], ids=["as printed", "upper case"])
+@pytest.mark.parametrize("setting", ["deny_tools", "allow_tools"])
+@pytest.mark.parametrize("is_published", [True, False])
+async def test_lists_take_every_name_that_is_printed(
+    *, kind: str, case: Callable[[str], str], setting: str, is_published: bool
+) -> None:
+    """A hashed name in a list means the one tool that is listed so (B58)."""
+    classes = [AnalyticsTool, Namesake]
+    catalog = catalog_of(*classes) if is_published else None
+    handed_in = None if is_published else classes
+
+    def names(settings: Settings | None = None) -> dict[str, str]:
+        factory = UserContextToolFactory(catalog, settings=settings)
+        with factory.create_user_tool_system(ANN, handed_in) as system:
+            shown = {getattr(d, kind): str(d.name) for d in system.definitions()}
+            assert system.registry.list_keys() == tuple(sorted(shown.values()))
+        factory.close()
+        return shown
+
+    printed = names()
+    assert len(printed) == 2
+    for name in printed:
+        meant: dict[str, Any] = {setting: frozenset({case(name)})}
+        left = names(Settings(**meant))
+        assert (name in left) is (setting == "allow_tools")
+        assert len(left) == 1
+
+
+async def test_lists_hold_for_the_key_a_tool_is_registered_under() -> None:
+    """At the call, the name in the registry counts as well (B58)."""
+    factory = UserContextToolFactory(settings=Settings(deny_tools=frozenset({"KEY"})))
+    async with factory.create_user_tool_system(ANN) as system:
+        system.registry.register("key", Echo())
+        error = (await system.execute("key", {"text": "a"})).error
+        assert error is not None
+        assert error.code == "tool_not_found"
+        assert system.get_all_tools() == ()
+    factory.close()
+
+
+def test_own_tool_off_the_allow_list_contests_no_name() -> None:
+    """What nobody gets takes no name from what is allowed (B6, B58)."""
+    catalog = catalog_of(AnalyticsTool)
+    published = catalog.definitions()[0].qualified_name
+    allowed = Settings(allow_tools=frozenset({published}))
+    other = type("Elsewhere", (AnalyticsTool,), {"__module__": "elsewhere"})
+    factory = UserContextToolFactory(catalog, settings=allowed)
+    with factory.create_user_tool_system(ANN, [other]) as system:
+        assert [one.name for one in system.definitions()] == ["analytics_tool"]
+    factory.close()

@@ -4,6 +4,7 @@ import pytest
 
 from toolkit import InvalidToolError, RejectionReason
 from toolkit.compiler import compile_tool
+from toolkit.context import UserContext
 
 
 def made(**attributes: object) -> type:
@@ -51,3 +52,25 @@ def test_names_of_a_tools_own_are_its_own(name: str) -> None:
 def test_method_that_is_called_like_a_slip_is_a_method() -> None:
     """What can be called holds no scopes."""
     assert compile_tool(made(scopes=lambda self: None)).name == "made"
+
+
+@pytest.mark.parametrize("value", [iter(["a"]), map(str, ["a"]), {"a": 1}.keys()])
+def test_scopes_that_can_be_read_only_once_are_refused(value: object) -> None:
+    """The second reader would find a tool without a guard (B58)."""
+    with pytest.raises(InvalidToolError, match="not a set, list or tuple") as caught:
+        compile_tool(made(required_scopes=value))
+    assert caught.value.reason == RejectionReason.INVALID_ATTRIBUTE
+
+
+@pytest.mark.parametrize("value", [{"a"}, frozenset({"a"}), ["a"], ("a",), None])
+def test_scopes_are_a_set_a_list_a_tuple_or_none(value: object) -> None:
+    """None means none, for the definition and for each user's instance (B58)."""
+    compiled = compile_tool(made(required_scopes=value))
+    assert compiled.definition.required_scopes == frozenset(value or ())  # type: ignore[call-overload]  # one of the above
+    assert compiled.instantiate(UserContext("ann")) is not None
+
+
+def test_a_timeout_that_is_no_number_is_refused() -> None:
+    """NaN is smaller than nothing and larger than nothing."""
+    with pytest.raises(InvalidToolError, match="seconds above 0"):
+        compile_tool(made(timeout=float("nan")))

@@ -104,6 +104,29 @@ def test_authorizer_is_asked_with_what_it_wants(answer: bool | None) -> None:  #
     assert seen == [ADA, DEFINITION]
 
 
+@pytest.mark.parametrize("answer", [0, 1, "yes", [], object()], ids=repr)
+def test_answer_that_is_no_answer_denies_and_is_logged(
+    answer: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Permit by True and None only; the rest is a hook that went wrong (B59)."""
+    hooks = hooks_of(module(toolkit_authorize_call=lambda: answer))
+    (authorize,) = hooks.for_calls().authorizers
+    assert authorize(ADA, DEFINITION) is False
+    kind = type(answer).__name__
+    assert f"the authorize hook of dist-0:hooks gave {kind}: that denies" in caplog.text
+
+
+def test_async_hook_behind_a_plain_decorator_denies() -> None:
+    """A coroutine is truthy, and grants nothing for that (B59)."""
+
+    async def ask() -> bool:
+        return True
+
+    hooks = hooks_of(module(toolkit_authorize_call=lambda *_: ask()))
+    (authorize,) = hooks.for_calls().authorizers
+    assert authorize(ADA, DEFINITION) is False
+
+
 def test_authorizer_may_take_no_argument() -> None:
     """Call a hook with the arguments it names, even none."""
     hooks = hooks_of(module(toolkit_authorize_call=lambda: False))

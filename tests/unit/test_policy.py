@@ -2,28 +2,34 @@
 
 import ast
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import toolkit
+from toolkit.catalog import ListedTool
+from toolkit.compiler import compile_tool
 from toolkit.context import UserContext
 from toolkit.naming import tool_name
+from toolkit.origin import Origin
 from toolkit.policy import EXPLAIN_SCOPE, AccessPolicy
 from toolkit.settings import Settings
-from toolkit.tools import ToolDefinition
 
 
-def definition(*scopes: str) -> ToolDefinition:
-    """Define the tool `pkg.report` that needs these scopes."""
-    return ToolDefinition(
-        name=tool_name("report"),
-        qualified_name="pkg.report",
-        description="",
-        input_schema_json="{}",
-        required_scopes=frozenset(scopes),
-    )
+def listed(*scopes: str) -> ListedTool:
+    """List the tool `my_pkg.report` that needs these scopes as `my_report`."""
+
+    class Report:
+        name = "report"
+        required_scopes = frozenset(scopes)
+
+        def execute(self) -> str:
+            return "done"
+
+    tool = compile_tool(Report, origin=Origin(reference="my_pkg:Report"))
+    return ListedTool(replace(tool.definition, name=tool_name("my_report")), tool)
 
 
 ROLES = {"analyst": frozenset({"costs:read"}), "admin": frozenset({"a", "b"})}
@@ -52,17 +58,23 @@ def test_a_user_needs_every_scope_of_a_tool(
     """Default deny; scopes are compared literally, wherever they come from (B58)."""
     policy = AccessPolicy(ROLES)
     scopes = policy.scopes_of(UserContext("ann", **user))
-    assert policy.refusal(scopes, definition(*needed)) == refusal
+    assert policy.refusal(scopes, listed(*needed)) == refusal
 
 
 @pytest.mark.parametrize(
     ("lists", "refusal"),
     [
         ({"deny": {"report"}}, "it is on the deny list (setting deny_tools)"),
-        ({"deny": {"pkg.report"}}, "it is on the deny list (setting deny_tools)"),
+        ({"deny": {"my_pkg.report"}}, "it is on the deny list (setting deny_tools)"),
+        ({"deny": {"My-Pkg.Report"}}, "it is on the deny list (setting deny_tools)"),
+        ({"deny": {"REPORT"}}, "it is on the deny list (setting deny_tools)"),
+        ({"deny": {"my_pkg__report"}}, "it is on the deny list (setting deny_tools)"),
+        ({"deny": {"my_report"}}, "it is on the deny list (setting deny_tools)"),
         ({"deny": {"other"}}, ""),
+        ({"deny": {"my_pkg.my_rep"}}, ""),
         ({"allow": {"report"}}, ""),
-        ({"allow": {"pkg.report"}}, ""),
+        ({"allow": {"MY.PKG.report"}}, ""),
+        ({"allow": {"My_Report"}}, ""),
         ({"allow": {"other"}}, "it is not on the allow list (setting allow_tools)"),
         ({"allow": set()}, "it is not on the allow list (setting allow_tools)"),
         (
@@ -70,19 +82,19 @@ def test_a_user_needs_every_scope_of_a_tool(
             "it is on the deny list (setting deny_tools)",
         ),
     ],
-    ids=range(8),
+    ids=range(14),
 )
 def test_the_operators_lists_go_by_bare_and_by_qualified_name(
     lists: dict[str, Any], refusal: str
 ) -> None:
     """Deny wins, and the refusal names the setting (B58)."""
-    assert AccessPolicy(**lists).refusal(frozenset(), definition()) == refusal
+    assert AccessPolicy(**lists).refusal(frozenset(), listed()) == refusal
 
 
 def test_an_allow_list_grants_no_scope() -> None:
     """Lists only take away (B58, B59)."""
     policy = AccessPolicy(allow=frozenset({"report"}))
-    assert policy.refusal(frozenset(), definition("a")) == "it needs the scope a"
+    assert policy.refusal(frozenset(), listed("a")) == "it needs the scope a"
 
 
 def test_settings_become_the_policy() -> None:
@@ -126,5 +138,5 @@ def test_no_parameter_anywhere_turns_checks_off() -> None:
     ]
     assert found == []
     assert list(inspect.signature(AccessPolicy.refusal).parameters) == [
-        *("self", "scopes", "tool")
+        *("self", "scopes", "listed")
     ]

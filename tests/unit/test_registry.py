@@ -5,13 +5,27 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
 from types import GenericAlias
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import (  # noqa: UP035 - the old form of a list is its own type
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    List,
+    Literal,
+    NewType,
+    Optional,
+    TypeVar,
+)
 
+import pydantic.dataclasses
 import pydantic.v1
 import pytest
 from pydantic import BaseModel, RootModel
 
+from tests.unit.hostile import hostile_text
 from toolkit.errors import (
     DuplicateKeyError,
     FactoryNotFoundError,
@@ -60,6 +74,44 @@ SCHEMAS = {
     "root instance": Numbers([1]),
     "v1 class": OldModel,
     "v1 instance": OldModel(),
+    "list of models": list[Model],
+    "typing's list of models": List[Model],  # noqa: UP006 - the old form is its own type
+    "optional model": Model | None,
+    "typing's optional model": Optional[Model],  # noqa: UP045 - as above
+    "type of a model": type[Model],
+    "function of models": Callable[[Model], int],
+    "nested": dict[str, Annotated[list[tuple[int, Model]], "note"]],
+    "new type of a model": NewType("Renamed", Model),
+    "list of new types": list[NewType("Renamed", OldModel)],  # type: ignore[misc]  # made on the spot
+}
+
+
+@pydantic.dataclasses.dataclass
+class Point:
+    x: int = 1
+
+
+@dataclass
+class Plain:
+    x: int = 1
+
+
+class Colour(Enum):
+    RED = 1
+
+
+DATACLASSES = {"class": Point, "instance": Point(), "list": list[Point]}
+
+ALIASES = {
+    "list": list[int],
+    "union": int | None,
+    "literal": Literal["Model"],
+    "function": Callable[[int], str],
+    "new type": NewType("Name", str),
+    "note on a type": Annotated[int, Model],
+    "enum": Colour,
+    "dataclass": Plain,
+    "type variable": T,
 }
 
 
@@ -181,6 +233,38 @@ def test_no_schema_comes_out_of_a_factory(
         registry.create_instance("test_model", None)
     assert registry.get_metrics()["instances_created"] == 0
     assert registry.get_metrics()["basemodel_rejections"] == 1
+
+
+@pytest.mark.parametrize("schema", DATACLASSES.values(), ids=DATACLASSES.keys())
+def test_no_pydantic_dataclass_is_an_item(
+    registry: UniversalRegistry[Any], schema: object
+) -> None:
+    """Pydantic's dataclasses are schemas too, whatever brings them (S2, B2)."""
+    registry.register_factory("maker", lambda _context: schema)
+    with pytest.raises(RegistrationRejectedError, match="class Point is a pydantic"):
+        registry.register("point", schema)
+    with pytest.raises(RegistrationRejectedError) as caught:
+        registry.create_instance("maker", None)
+    assert caught.value.reason == "pydantic_dataclass"
+    assert registry.list_keys() == ("maker",)
+
+
+@pytest.mark.parametrize("value", ALIASES.values(), ids=ALIASES.keys())
+def test_type_without_a_schema_is_an_item(
+    registry: UniversalRegistry[Any], value: object
+) -> None:
+    """Only what holds a schema is refused; a type is a value like any (S204)."""
+    registry.register("type", value)
+    assert registry.get("type") is value
+
+
+def test_type_expression_is_looked_into_once(registry: UniversalRegistry[Any]) -> None:
+    """One that holds itself twice, sixty times over, keeps nobody waiting."""
+    nested: Any = int
+    for _ in range(60):
+        nested = GenericAlias(tuple, (nested, nested))
+    registry.register("nested", nested)
+    assert registry.get("nested") is nested
 
 
 # --- exact texts -------------------------------------------------------------------
@@ -549,6 +633,89 @@ def test_no_user_code_runs_under_the_lock(registry: UniversalRegistry[Any]) -> N
     registry.add_validation_handler(handler)
     from_another_thread(lambda: registry.register("checked", 1))
     assert calls == [3]
+
+
+def is_free(registry: UniversalRegistry[Any]) -> bool:
+    """Tell whether another thread gets into the registry while this one goes on."""
+    done = threading.Event()
+
+    def use() -> None:
+        registry.list_keys()
+        done.set()
+
+    threading.Thread(target=use, daemon=True).start()
+    return done.wait(WAIT)
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        lambda r: r.remove("key"),
+        lambda r: r.clear(),
+        lambda r: r.register("key", 1),
+        lambda r: r.register_factory("key", str),
+    ],
+    ids=["removed", "cleared", "replaced", "replaced by a factory"],
+)
+@pytest.mark.parametrize("kind", ["item", "factory"])
+def test_what_is_dropped_dies_after_the_lock_is_released(kind: str, drop: Any) -> None:
+    """Clean-up code of an item or a factory may use the registry, in any thread
+    (B15).
+    """
+    registry = UniversalRegistry[Any]("R", allow_override=True)
+    was_free = []
+
+    class Mortal:
+        def __call__(self, context: object) -> None: ...
+
+        def __del__(self) -> None:
+            was_free.append(is_free(registry))
+
+    register: Any = registry.register if kind == "item" else registry.register_factory
+    register("key", Mortal())
+    drop(registry)
+    assert was_free == [True]
+
+
+def test_key_of_a_class_of_its_own_may_use_the_registry() -> None:
+    """Python compares keys under the lock, which its own thread may take again
+    (B15).
+    """
+    registry = UniversalRegistry[Any]("R")  # no fixture: a locked one cannot be shown
+    done = threading.Event()
+
+    class Key:
+        def __hash__(self) -> int:
+            return len(registry)
+
+        def __eq__(self, other: object) -> bool:
+            return registry.has("x") or self is other
+
+    def use() -> None:
+        key: Any = Key()
+        registry.register(key, 1)
+        assert registry.list_keys() == (key,)
+        done.set()
+
+    threading.Thread(target=use, daemon=True).start()
+    assert done.wait(WAIT), "the registry waits for itself"
+
+
+def test_text_of_another_class_is_the_plain_text(
+    registry: UniversalRegistry[Any],
+) -> None:
+    """Of a key that is a string, nothing but its characters is asked (B15)."""
+    key = hostile_text("key")
+    registry.register(key, 1, owner="ann")
+    assert registry.get("key") == registry.get(key) == 1
+    assert registry.metadata(key) == {"owner": "ann"}
+    assert key in registry
+    assert [type(one) for one in registry.list_keys()] == [str]
+    with pytest.raises(DuplicateKeyError, match="key already registered in"):
+        registry.register_factory(key, str)
+    assert registry.remove(key)
+    registry.register_factory(key, lambda context: context)
+    assert registry.create_instance(key, 2) == 2
 
 
 def test_freezing_during_a_registration_refuses_it(

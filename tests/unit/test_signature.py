@@ -11,15 +11,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Literal, NewType, NoReturn, Optional, TypeVar
+from uuid import UUID
 
 import pytest
-from pydantic import Field
-from typing_extensions import TypedDict
+from pydantic import AfterValidator, AnyUrl, BaseModel, Field
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType, TypedDict
 
 from tests.unit.hostile import HOSTILE, Model, Unnamed, Untold, raising
 from toolkit.context import ToolContext, UserContext
-from toolkit.errors import InvalidArgumentsError, ToolResultError
+from toolkit.errors import InvalidArgumentsError, ToolError, ToolResultError
 from toolkit.signature import (
     Signature,
     UnsupportedSignatureError,
@@ -299,6 +301,28 @@ def of_users(users: list[UserContext]) -> None: ...
 def of_contexts(**contexts: dict[str, ToolContext]) -> None: ...
 
 
+class Impostor(UserContext): ...
+
+
+class Request(BaseModel):
+    user: UserContext | None = None
+
+
+class Envelope(TypedDict):
+    requests: dict[str, Request]
+
+
+@dataclass
+class Held:
+    call: ToolContext
+
+
+Who = NewType("Who", UserContext)
+Alias = TypeAliasType("Alias", list[UserContext])
+BoundT = TypeVar("BoundT", bound=UserContext)
+INDIRECT: list[Any] = [Impostor, Request, Envelope, Held, Who, Alias, BoundT]
+
+
 @pytest.mark.parametrize(
     ("function", "error"),
     [
@@ -317,6 +341,121 @@ def test_a_signature_no_caller_could_fill_is_refused(
     """Nor may a caller say who they are, in a list of users (S13, B65)."""
     with pytest.raises((error, RuntimeError)):
         compiled(function)
+
+
+@pytest.mark.parametrize("hint", INDIRECT, ids=str)
+def test_no_type_around_a_context_lets_callers_say_who_they_are(hint: Any) -> None:
+    """A subclass, an alias or a model that holds one is refused too (S13, B65)."""
+
+    def takes(user: object) -> None: ...
+
+    takes.__annotations__["user"] = hint
+    with pytest.raises(UnsupportedSignatureError, match="say who they are"):
+        compiled(takes)
+
+
+def test_self_among_free_arguments_is_a_fault_of_the_caller() -> None:
+    """It would collide with the instance, and look like the tool's failure (B27)."""
+
+    class Free:
+        def execute(self, **options: int) -> object: ...
+
+    signature = compile_signature(
+        Free.execute, label="t", skip_first=True, namespace={}
+    )
+    assert signature.validate("t", {"n": 1}) == {"n": 1}
+    with pytest.raises(InvalidArgumentsError) as caught:
+        signature.validate("t", {"self": 1})
+    assert caught.value.faults == (("self", "is no argument of this tool"),)
+
+
+# --- faults --------------------------------------------------------------------------
+
+SECRET = "hunter2"
+
+
+def refuse(error: BaseException) -> Callable[[object], object]:
+    """Make a validator that raises this."""
+
+    def check(value: object) -> NoReturn:
+        raise error
+
+    return check
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError(SECRET), SystemExit(SECRET), ValueError(SECRET), AssertionError(SECRET)],
+    ids=repr,
+)
+def test_a_validator_that_raises_refuses_without_the_value(
+    error: BaseException,
+) -> None:
+    """Whatever a tool's own check raises is the caller's fault, told blindly (B27)."""
+
+    def takes(a: Annotated[str, AfterValidator(refuse(error))]) -> None: ...
+
+    with pytest.raises(InvalidArgumentsError) as caught:
+        call(takes, {"a": SECRET})
+    assert SECRET not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_validator_may_tell_its_caller_what_is_wrong() -> None:
+    """ToolError's text is meant for the caller, here as everywhere (B27)."""
+
+    def takes(a: Annotated[str, AfterValidator(refuse(ToolError("even")))]) -> None: ...
+
+    with pytest.raises(InvalidArgumentsError, match="even"):
+        call(takes, {"a": "x"})
+
+
+def test_an_interrupt_passes_a_validator() -> None:
+    """Ctrl-C is no fault of the arguments."""
+
+    def takes(
+        a: Annotated[str, AfterValidator(refuse(KeyboardInterrupt()))],
+    ) -> None: ...
+
+    with pytest.raises(KeyboardInterrupt):
+        call(takes, {"a": "x"})
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+
+
+def quote(value: str) -> NoReturn:
+    raise PydanticCustomError("mine", "not {value}", {"value": value})
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "path"),
+    [
+        (dict[str, int], {SECRET: "x"}, "a.[key]"),
+        (dict[str, Cat], {SECRET: {"kind": 1}}, "a.[key].kind"),
+        (Annotated[Cat | Dog, Field(discriminator="kind")], {"kind": SECRET}, "a"),
+        (UUID, SECRET, "a"),
+        (AnyUrl, SECRET, "a"),
+        (Annotated[str, AfterValidator(quote)], SECRET, "a"),
+        (int | list[int], SECRET, "a.int"),
+    ],
+    ids=range(7),
+)
+def test_no_fault_quotes_what_was_refused(hint: Any, value: object, path: str) -> None:
+    """Neither as a value nor as a key of a mapping (B27, B62)."""
+
+    def takes(a: object) -> None: ...
+
+    takes.__annotations__["a"] = hint
+    with pytest.raises(InvalidArgumentsError) as caught:
+        call(takes, {"a": value})
+    assert caught.value.faults[0][0] == path
+    assert SECRET not in str(caught.value)
 
 
 # --- injection -----------------------------------------------------------------------
@@ -417,6 +556,25 @@ def test_the_return_annotation_gives_the_results_schema(
     assert (text and json.loads(text)["type"]) == expected
 
 
+class Bare: ...
+
+
+class Aliased(BaseModel):
+    origin: str = Field("x", alias="from")
+
+
+def of_aliased() -> Aliased:
+    return Aliased(**{"from": "x"})
+
+
+def test_a_result_is_written_by_the_names_its_schema_tells() -> None:
+    """What callers were told to expect is what they get (B28)."""
+    text = compiled(of_aliased).output_schema_json
+    assert text is not None
+    assert list(json.loads(text)["properties"]) == ["from"]
+    assert written(of_aliased, of_aliased()) == {"from": "x"}
+
+
 class Textless:
     def __str__(self) -> NoReturn:
         raise ValueError
@@ -453,8 +611,12 @@ def test_a_streams_schema_describes_its_parts(
         (ValueError("why"), "why"),
         (Textless(), "<Textless that cannot be shown>"),
         (10**400, 10**400),
+        (Bare(), f"<{__name__}.Bare>"),
+        ([raising], ["<tests.unit.hostile.raising>"]),
+        (memoryview(b"x"), "<builtins.memoryview>"),
+        ({"l": threading.Lock()}, {"l": "<_thread.lock>"}),
     ],
-    ids=[*"abcdefghijkl"],
+    ids=[*"abcdefghijklmnop"],
 )
 def test_any_result_is_written_as_json(value: object, expected: object) -> None:
     """Models, dates, enums and strangers: nothing breaks the answer (B28)."""

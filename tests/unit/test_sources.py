@@ -1,6 +1,7 @@
 """Where candidates come from, and what a plugin may do while it is loaded."""
 
 import itertools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -434,21 +435,27 @@ def test_loading_tells_an_exception_returned_from_one_raised() -> None:
 
 def test_interrupt_of_the_user_passes() -> None:
     """Let Ctrl-C end discovery."""
+    with pytest.raises(KeyboardInterrupt):
+        load(lambda: signal.raise_signal(signal.SIGINT))
 
-    def interrupted() -> None:
+
+def test_interrupt_that_code_raises_by_itself_is_a_failure() -> None:
+    """Keep what no signal has caused, like a call of `sys.exit` (S210)."""
+
+    def stated() -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        load(interrupted)
+    assert type(load(stated).error) is KeyboardInterrupt
 
 
 def test_interrupt_while_a_module_is_read_passes(site: Site) -> None:
     """Let Ctrl-C end a scan as well."""
     source = """
+        import signal
         class Stops:
             @property
             def __dict__(self):
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
         stops = Stops()
     """
     site.write({"mod.py": source})

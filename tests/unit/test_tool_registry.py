@@ -18,6 +18,7 @@ from tests.sample_tools import (
     catalog_of,
     shout,
 )
+from tests.unit.hostile import hostile_text
 from toolkit import ToolContract, UserContext
 from toolkit.contract import Subject, Verdict, judge_pydantic_model
 from toolkit.errors import (
@@ -30,6 +31,7 @@ from toolkit.errors import (
     ToolNotFoundError,
     UnknownRegistryTypeError,
 )
+from toolkit.naming import provider_safe_name
 from toolkit.registry import UniversalRegistry
 from toolkit.tool_registry import (
     ToolRegistry,
@@ -374,6 +376,26 @@ def test_view_needs_a_user() -> None:
         ToolRegistry("ann", view=catalog_of(Echo).view)
 
 
+def test_tool_that_was_taken_away_after_it_was_found_is_not_found() -> None:
+    """A call that comes too late gets no copy of what was removed, whether it was
+    registered, made by a factory, shared, or replaced meanwhile (B41).
+    """
+    registry = over(Tally)
+    registry.register("own", Echo())
+    registry.register_factory("made", lambda _user: Echo())
+    found = [registry.find(name) for name in ("own", "made", "tally")]
+    registry.clear()
+    for listed in found:
+        with pytest.raises(ToolNotFoundError, match=f"no tool named '{listed.name}'"):
+            registry.instance(listed)
+    registry.register_factory("own", lambda _user: Echo())
+    registry.register("made", Echo())
+    registry.get("own")
+    for listed in found:
+        with pytest.raises(ToolNotFoundError):
+            registry.instance(listed)
+
+
 # --- factories ---------------------------------------------------------------------
 
 
@@ -638,6 +660,57 @@ def test_slow_constructor_keeps_nobody_else_waiting() -> None:
         assert isinstance(slow.result(WAIT), Slow)
 
 
+@pytest.mark.parametrize("way", ["remove", "close"])
+@pytest.mark.parametrize("kind", ["item", "factory"])
+def test_tool_dies_after_the_lock_is_released(way: str, kind: str) -> None:
+    """Clean-up code of a tool may ask the registry, in any thread (B15)."""
+    registry = ToolRegistry("ann", user_context=ANN)
+    was_free = []
+
+    def use(done: threading.Event) -> None:
+        registry.list_keys()
+        done.set()
+
+    class Mortal(Echo):
+        def __call__(self, user: UserContext) -> Echo:
+            return self
+
+        def __del__(self) -> None:
+            done = threading.Event()
+            threading.Thread(target=use, args=(done,), daemon=True).start()
+            was_free.append(done.wait(WAIT))
+
+    register: Any = registry.register if kind == "item" else registry.register_factory
+    register("echo", Mortal())
+    if way == "remove":
+        registry.remove("echo")
+    registry.close()
+    assert was_free == [True]
+
+
+def test_name_of_another_text_class_is_its_plain_text(registry: ToolRegistry) -> None:
+    """Of a name, nothing but its characters is asked (B15)."""
+    name = hostile_text("echo")
+    registry.register(name, Echo())
+    assert registry.find(name) is registry.find("echo")
+    assert registry.get(name) is registry.get("echo")
+    assert [type(one) for one in registry.list_keys()] == [str]
+    with pytest.raises(DuplicateKeyError, match="ECHO already registered in"):
+        registry.register(hostile_text("ECHO"), Echo())
+    assert near_names(hostile_text("ecco"), ["echo"]) == ["echo"]
+    assert registry.remove(name)
+    assert registry.list_keys() == ()
+
+
+@pytest.mark.parametrize("key", [None, 5, [], {}, b"echo"], ids=repr)
+def test_what_is_no_text_names_nothing(key: Any) -> None:
+    """Nothing is asked of it, not even its hash."""
+    registry = over(Echo)
+    assert not registry.has(key)
+    assert not registry.remove(key)
+    assert registry.list_keys() == ("echo",)
+
+
 def test_names_that_differ_in_case_only_are_one_name() -> None:
     """People and providers mix them up, so the second is refused (B6, S44)."""
     registry = over(Echo)
@@ -652,3 +725,13 @@ def test_contested_name_leads_to_the_tools_that_claim_it() -> None:
     expected = ["far__word_count", "near__word_count", "word_counts"]
     assert near_names("word_count", listed) == expected
     assert near_names("x" * 1_000_000, listed) == []
+
+
+def test_contested_name_leads_to_claimants_whose_names_were_cleaned() -> None:
+    """A qualified name that ends in a hash is found by its bare name too (B6, B9)."""
+    listed = ["a__report_1a2b3c4d", "b__report_not_a_hash", "c__report"]
+    expected = ["a__report_1a2b3c4d", "c__report"]
+    assert near_names("report", listed)[:2] == expected
+    assert near_names("r(", listed) == []
+    cleaned = provider_safe_name("größe.report")
+    assert near_names("report", [cleaned]) == [cleaned]

@@ -66,6 +66,36 @@ def test_an_unknown_option_is_an_error_that_lists_the_known() -> None:
         tool(required_scope={"admin"})  # type: ignore[call-overload]  # the error is the test
 
 
+def test_options_say_the_same_at_every_reading() -> None:
+    """A one-shot iterable must not leave the second reader without scopes (B58)."""
+    made = tool(required_scopes=map(str, ["admin"]), tags=iter("ab"))(shout.execute)
+    assert vars(made)["required_scopes"] == frozenset({"admin"})
+    assert vars(made)["tags"] == ("a", "b")
+    assert vars(tool(required_scopes=None)(shout.execute))["required_scopes"] is None  # type: ignore[call-overload]  # None is said to mean none
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("required_scopes", "admin", TypeError),
+        ("tags", b"x", TypeError),
+        ("tags", 7, TypeError),
+        ("timeout", 0, ValueError),
+        ("timeout", float("nan"), ValueError),
+        ("timeout", True, TypeError),
+        ("timeout", "5", TypeError),
+    ],
+    ids=range(7),
+)
+def test_a_wrong_option_is_refused_where_it_is_written(
+    option: str, value: object, error: type[Exception]
+) -> None:
+    """At the decorator, not when the first user calls (B27, B58)."""
+    options: dict[str, Any] = {option: value}
+    with pytest.raises(error):
+        tool(**options)
+
+
 @pytest.mark.parametrize("name", ["word count", "", "modelmetaclass"])
 def test_an_illegal_name_is_refused_where_it_is_given(name: str) -> None:
     """Also an empty one: it does not fall back to the function's (S34, S43, B8)."""

@@ -39,9 +39,9 @@ def test_name_in_a_list_that_matches_nothing_is_told_with_the_nearest(
 def test_names_that_match_are_not_told() -> None:
     """Bare, qualified and preferred names that are there raise no word."""
     settings = Settings(
-        allow_tools=frozenset({"add"}),
-        deny_tools=frozenset({"tests.add"}),
-        prefer={"add": "tests"},
+        allow_tools=frozenset({"Add", "tests__add"}),
+        deny_tools=frozenset({"Tests.add"}),
+        prefer={"ADD": "Tests"},
     )
     _, report = discover(settings, sources=[], objects=[add])
     assert report.notes == ()

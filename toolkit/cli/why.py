@@ -144,9 +144,7 @@ def _explain_accepted(answer: Explanation, scene: Scene, one: Finding) -> None:
             answer.add(f"The role {role} brings that.")
     else:
         answer.add("Every user sees it: it requires no scope.")
-    refusal = AccessPolicy.from_settings(scene.settings).refusal(
-        scopes, found.tool.definition
-    )
+    refusal = AccessPolicy.from_settings(scene.settings).refusal(scopes, found)
     if refusal:
         answer.fault(f"No user gets it: {refusal}.", "Change that setting.")
 

@@ -8,8 +8,13 @@ is called on its own, so that one that fails cannot disturb the others.
 
 import logging
 from collections.abc import Callable, Iterator
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import TYPE_CHECKING, Any, Final
+from inspect import (
+    isasyncgenfunction,
+    iscoroutine,
+    iscoroutinefunction,
+    isgeneratorfunction,
+)
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pluggy
 
@@ -43,7 +48,7 @@ class HookSpecs:
         """Return False to deny a call; nothing returned here can grant one.
 
         Asked before every call, on the event loop: it must not block. An exception
-        denies the call.
+        denies the call, and so does any answer but True and None.
         """
 
     @hookspec
@@ -98,10 +103,10 @@ class Hooks:
 
     def for_calls(self) -> CallHooks:
         """Return the hooks that calls use; empty tuples when nobody implements them."""
-        ask = [f for _, f in self._functions("toolkit_authorize_call")]
+        ask = self._functions("toolkit_authorize_call")
         tell = [f for _, f in self._functions("toolkit_observe_call")]
         return CallHooks(
-            authorizers=tuple(_authorizer(function) for function in ask),
+            authorizers=tuple(_authorizer(name, function) for name, function in ask),
             observers=tuple(_observer(function) for function in tell),
         )
 
@@ -133,11 +138,18 @@ def _by_name(
 
 
 def _authorizer(
-    function: Callable[..., Any],
+    name: str, function: Callable[..., Any]
 ) -> "Callable[[UserContext, ToolDefinition], bool | None]":
     def authorize(user: "UserContext", definition: "ToolDefinition") -> bool | None:
-        answer: bool | None = function(user=user, definition=definition)
-        return answer
+        answer = function(user=user, definition=definition)
+        if answer is None or answer is True:
+            return cast("bool | None", answer)
+        if answer is not False:
+            kind = type(answer).__name__
+            logger.error("the authorize hook of %s gave %s: that denies", name, kind)
+        if iscoroutine(answer):  # a decorator hid that the hook is async
+            answer.close()
+        return False
 
     return authorize
 

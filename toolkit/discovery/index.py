@@ -1,7 +1,7 @@
 """Which installed distributions publish entry points in our groups."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -15,6 +15,8 @@ TOOLS: Final = "toolkit.tools"
 AGENTS: Final = "toolkit.agents"
 PLUGINS: Final = "toolkit.plugins"
 GROUPS: Final = (TOOLS, AGENTS, PLUGINS)
+PYDANTIC: Final = "pydantic"
+"""The group that pydantic loads by itself. Pydantic 2.14 docs, "Plugins"."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -68,6 +70,24 @@ def publishers(path: Sequence[str] | None = None) -> list[Publisher]:
             found.setdefault(publisher.name, publisher)
     shown = [one for one in found.values() if one.entry_points or one.fault]
     return sorted(shown)
+
+
+def pydantic_plugins(is_refused: Callable[[str], bool]) -> frozenset[str]:
+    """Return pydantic's own entry points, by name, of the refused distributions.
+
+    Args:
+        is_refused: Tells it of a normalised name.
+    """
+    found: set[str] = set()
+    for distribution in _distributions(sys.path):
+        try:
+            name = canonicalize_name(distribution.metadata["Name"])
+            points = [one for one in distribution.entry_points if one.group == PYDANTIC]
+        except Exception:  # noqa: BLE001, S112 - broken metadata: pydantic loads it not
+            continue
+        if points and is_refused(name):
+            found.update(one.name for one in points)
+    return frozenset(found)
 
 
 def _distributions(path: Sequence[str]) -> Iterator[importlib_metadata.Distribution]:

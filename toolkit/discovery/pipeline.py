@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Final
 
 from toolkit.catalog import ToolCatalog, ToolView
-from toolkit.compiler import CompiledTool, compile_examined
+from toolkit.compiler import CompiledTool, compile_examined, end_probe
 from toolkit.contract import ACCEPTED, RejectionReason, ToolContract, Verdict
 from toolkit.discovery.filters import examine
 from toolkit.discovery.hooks import Hooks
-from toolkit.discovery.index import publishers
+from toolkit.discovery.index import publishers, pydantic_plugins
 from toolkit.discovery.report import (
     Candidate,
     DiscoveryReport,
@@ -31,9 +31,11 @@ from toolkit.discovery.sources import (
     ObjectSource,
     failure,
     load,
+    refusal_of,
 )
 from toolkit.discovery.unmatched import unmatched
 from toolkit.errors import InvalidToolError
+from toolkit.guards import start_pydantic
 from toolkit.naming import (
     Claim,
     CollisionPolicy,
@@ -79,6 +81,7 @@ def discover(
     """
     settings = settings or Settings()
     started = time.perf_counter()
+    start_pydantic(_kept_from_pydantic(settings))
     if sources is None:
         sources = default_sources(settings)
     run = _Run()
@@ -100,6 +103,13 @@ def discover(
 def default_sources(settings: Settings) -> tuple[CandidateSource, ...]:
     """Return the sources an application has: installed entry points, named modules."""
     return (EntryPointSource(publishers(), settings), ModuleSource(settings.modules))
+
+
+def _kept_from_pydantic(settings: Settings) -> frozenset[str]:
+    """Return the plugins of pydantic that the operator's lists keep out."""
+    if settings.allow is None and not settings.deny:
+        return frozenset()
+    return pydantic_plugins(lambda name: bool(refusal_of(name, settings)))
 
 
 def collision_policy(settings: Settings) -> CollisionPolicy:
@@ -147,7 +157,13 @@ class _Run:
                 self._register(candidate)
         for candidate in ordered:
             if candidate.kind != "plugin":
-                self._judge(candidate)
+                got = load(partial(self._judge, candidate), candidate.origin)
+                if got.error is not None:  # what no verdict is made of: an interrupt
+                    self._fail(
+                        failure(
+                            got.error, candidate.origin, candidate.kind, got.seconds
+                        )
+                    )
 
     def catalog(self, policy: CollisionPolicy) -> tuple[ToolCatalog, DiscoveryReport]:
         """Settle the names and freeze everything."""
@@ -203,7 +219,7 @@ class _Run:
     def _register(self, candidate: Candidate) -> None:
         """Take a module of hooks; a broken one is a failure like any other."""
         name = f"{candidate.origin.owner}:{candidate.origin.entry_point}"
-        got = load(partial(self.hooks.register, candidate.obj, name))
+        got = load(partial(self.hooks.register, candidate.obj, name), candidate.origin)
         if got.error is not None:
             self._fail(failure(got.error, candidate.origin, "plugin", got.seconds))
             return
@@ -213,16 +229,7 @@ class _Run:
 
     def _judge(self, candidate: Candidate) -> None:
         started = time.perf_counter()
-        contract = CONTRACTS[candidate.kind]
-        tool = None
-        verdict, subject = examine(candidate, contract)
-        if verdict.accepted:
-            verdict = self._outside_rules(candidate)
-        if verdict.accepted and subject is not None:
-            try:
-                tool = compile_examined(subject, contract, candidate.origin)
-            except InvalidToolError as error:
-                verdict = Verdict(RejectionReason(error.reason), error.detail)
+        verdict, tool = self._compiled(candidate)
         seconds = candidate.seconds + time.perf_counter() - started
         if verdict.accepted and tool is not None:
             kept = tool if candidate.kind == "tool" else None
@@ -230,6 +237,20 @@ class _Run:
             self._origins[id(candidate.obj)] = candidate.origin
         else:
             self._reject(candidate, verdict, seconds)
+
+    def _compiled(self, candidate: Candidate) -> tuple[Verdict, CompiledTool | None]:
+        contract = CONTRACTS[candidate.kind]
+        verdict, subject = examine(candidate, contract)
+        try:
+            if verdict.accepted:
+                verdict = self._outside_rules(candidate)
+            if verdict.accepted and subject is not None:
+                return verdict, compile_examined(subject, contract, candidate.origin)
+        except InvalidToolError as error:
+            verdict = Verdict(RejectionReason(error.reason), error.detail)
+        finally:
+            end_probe(subject)
+        return verdict, None
 
     def _outside_rules(self, candidate: Candidate) -> Verdict:
         """Judge what no look at the object alone can tell: published twice, vetoed."""

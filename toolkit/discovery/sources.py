@@ -21,6 +21,7 @@ from toolkit.discovery.index import AGENTS, PLUGINS, TOOLS, Publisher
 from toolkit.discovery.report import Candidate, Failure, Kind, Skip
 from toolkit.discovery.walk import submodules, their_traceback
 from toolkit.errors import describe_error
+from toolkit.guards import is_interrupt, steady_imports
 from toolkit.origin import Origin
 from toolkit.settings import Settings
 
@@ -70,7 +71,7 @@ class ModuleSource:
         """Import each module and yield what it holds."""
         for name in self._names:
             origin = Origin(reference=name)
-            got = load(partial(importlib.import_module, name))
+            got = load(partial(importlib.import_module, name), origin)
             if got.error is not None:
                 yield failure(got.error, origin, self._kind, got.seconds)
             else:
@@ -99,7 +100,7 @@ class EntryPointSource:
     def _entry_points(self, publisher: Publisher) -> Iterator[Found]:
         for point in publisher.entry_points:
             origin, kind = publisher.origin(point), KIND_OF[point.group]
-            got = load(partial(resolve, point.reference))
+            got = load(partial(resolve, point.reference), origin)
             if got.error is not None:
                 yield failure(got.error, origin, kind, got.seconds)
             elif kind == "plugin":
@@ -156,11 +157,15 @@ class Loaded(Generic[T]):
     seconds: float
 
 
-def load(action: Callable[[], T]) -> Loaded[T]:
-    """Run code of a plugin.
+def load(action: Callable[[], T], origin: Origin | None = None) -> Loaded[T]:
+    """Run code of a plugin, and put the import system's lists in order after it.
 
-    Only KeyboardInterrupt passes. A plugin that calls `sys.exit` at import has failed;
-    it does not end the process.
+    Only the user's own interrupt passes. A plugin that calls `sys.exit` at import has
+    failed; it does not end the process.
+
+    Args:
+        action: Runs the code.
+        origin: Where that code comes from, for the log.
 
     Raises:
         KeyboardInterrupt: The user interrupts.
@@ -168,10 +173,11 @@ def load(action: Callable[[], T]) -> Loaded[T]:
     started = time.perf_counter()
     value, raised = None, None
     try:
-        value = action()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises at import
+        with steady_imports(origin or "a plugin"):
+            value = action()
+    except BaseException as error:  # whatever a plugin raises at import
+        if is_interrupt(error):
+            raise
         raised = error
     return Loaded(value, raised, time.perf_counter() - started)
 
@@ -196,7 +202,7 @@ def expand(
 def _fenced(found: Iterator[Found], origin: Origin, kind: Kind) -> Iterator[Found]:
     """Yield what is found until looking raises: that is a failure, the rest is kept."""
     while True:
-        got = load(partial(next, found, None))
+        got = load(partial(next, found, None), origin)
         if got.error is not None:
             yield failure(got.error, origin, kind, got.seconds)
         if got.value is None:
@@ -222,7 +228,7 @@ def _expand(obj: object, origin: Origin, kind: Kind, seconds: float) -> Iterator
         detail = "it is an iterator, which is empty the second time; publish a list"
         yield Failure(origin, detail, kind=kind)
         return
-    got = load(lambda: list(islice(items, MAX_ITEMS + 1)))
+    got = load(lambda: list(islice(items, MAX_ITEMS + 1)), origin)
     if got.error is not None:
         yield failure(got.error, origin, kind, got.seconds)
     listed = got.value or []
@@ -297,7 +303,7 @@ class _Scan:
             )
 
     def _submodule(self, name: str, origin: Origin) -> Iterator[Found]:
-        got = load(partial(importlib.import_module, name))
+        got = load(partial(importlib.import_module, name), origin)
         if got.error is not None:
             yield failure(got.error, origin, self.kind, got.seconds)
         elif issubclass(type(got.value), ModuleType):

@@ -7,6 +7,7 @@ from packaging.utils import canonicalize_name
 
 from toolkit.catalog import ToolView
 from toolkit.discovery.report import Finding
+from toolkit.naming import comparable
 from toolkit.settings import Settings
 
 
@@ -27,22 +28,29 @@ def unmatched(
         One sentence for each name, with the nearest one that there is.
     """
     owners = {one.origin.owner for one in findings}
-    bare = {str(one.tool.name) for one in view}
-    tools = bare | {one.definition.qualified_name for one in view}
+    bare = {one.tool.name.casefold() for one in view}
+    tools = {name for one in view for name in one.known_names()}
+    no_tool = "is no tool"
     told = [
         *_strangers(
             "allow", _normalised(settings.allow or ()), owners, "publishes nothing"
         ),
         *_strangers("deny", _normalised(settings.deny), owners, "publishes nothing"),
-        *_strangers("allow_tools", settings.allow_tools or (), tools, "is no tool"),
-        *_strangers("deny_tools", settings.deny_tools, tools, "is no tool"),
-        *_strangers("prefer", settings.prefer, bare, "is no tool"),
+        *_strangers(
+            "allow_tools", map(comparable, settings.allow_tools or ()), tools, no_tool
+        ),
+        *_strangers("deny_tools", map(comparable, settings.deny_tools), tools, no_tool),
+        *_strangers("prefer", map(str.casefold, settings.prefer), bare, no_tool),
     ]
     for name, owner in settings.prefer.items():
-        claimants = {one.tool.origin.owner for one in view if one.tool.name == name}
+        claimants = {
+            one.tool.origin.owner.casefold()
+            for one in view
+            if one.tool.name.casefold() == name.casefold()
+        }
         if claimants:
             told += _strangers(
-                f"prefer.{name}", [owner], claimants, "does not claim it"
+                f"prefer.{name}", [owner.casefold()], claimants, "does not claim it"
             )
     return tuple(told)
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
-from toolkit.executors import Invoke
+from toolkit.executors import Invoke, OnEnd
 
 
 class InlineExecutor:
@@ -20,12 +20,20 @@ class InlineExecutor:
         """Start with no task."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def submit(self, invoke: Invoke) -> asyncio.Future[Any]:
-        """Start one call on the running loop and return its task."""
+    def submit(
+        self, invoke: Invoke, on_end: OnEnd | None = None
+    ) -> asyncio.Future[Any]:
+        """Start one call on the running loop and return its task.
+
+        `on_end` is called on the loop when the task is done, also when that is long
+        after its cancellation.
+        """
         self._tasks = {one for one in self._tasks if not one.get_loop().is_closed()}
         task = asyncio.ensure_future(_collect(invoke))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
+        if on_end is not None:
+            task.add_done_callback(lambda _task: on_end())
         return task
 
     def statistics(self) -> dict[str, int]:

@@ -5,10 +5,11 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.executors import Invoke
+from toolkit.executors import Invoke, OnEnd
 
 
 @dataclass(slots=True, eq=False)
@@ -16,10 +17,21 @@ class _Job:
     invoke: Invoke
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    on_end: OnEnd | None
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     is_started: bool = False
     is_finished: bool = False
     is_abandoned: bool = False
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody waits for it; true at once, in any thread."""
+        return self.future.cancelled() or self.loop.is_closed()
+
+    def end(self) -> None:
+        """Tell who asked to know that nothing of it runs any more."""
+        if self.on_end is not None:
+            self.on_end()
 
 
 class ThreadExecutor:
@@ -50,16 +62,21 @@ class ThreadExecutor:
                 "late": self._late,
             }
 
-    def submit(self, invoke: Invoke) -> asyncio.Future[Any]:
+    def submit(
+        self, invoke: Invoke, on_end: OnEnd | None = None
+    ) -> asyncio.Future[Any]:
         """Queue one call and return its future, which belongs to the running loop.
 
-        A call that is given up while it is queued never starts.
+        A call that is given up while it is queued never starts, and a stream that is
+        given up is closed after the part it is at. `on_end` is called in the worker
+        thread when the tool has returned; on the loop, at its next turn, when the call
+        was dropped from the queue.
 
         Raises:
             RuntimeError: The executor is closed.
         """
         loop = asyncio.get_running_loop()
-        job = _Job(invoke, loop, loop.create_future())
+        job = _Job(invoke, loop, loop.create_future(), on_end)
         self._enqueue(job)
         job.future.add_done_callback(
             lambda future: self._abandon(job) if future.cancelled() else None
@@ -89,16 +106,24 @@ class ThreadExecutor:
     def _abandon(self, job: _Job) -> None:
         with self._changed:
             job.is_abandoned = True
-            if not job.is_started:
-                self._queue.remove(job)
-            elif not job.is_finished:
-                self._late += 1
+            if job.is_started:
+                self._late += not job.is_finished
+                return
+            self._queue.remove(job)
+        job.end()
 
     def _work(self) -> None:
         while (job := self._take()) is not None:
-            _answer(job)
-            self._finish(job)
+            self._run(job)
             del job  # an idle thread keeps no user's object alive
+
+    def _run(self, job: _Job) -> None:
+        """Run a job in this thread and hand its outcome to its loop."""
+        value, error = _outcome(job)
+        self._finish(job)
+        job.end()  # first, so that the caller's next call finds the place free
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            job.loop.call_soon_threadsafe(_settle, job.future, value, error)
 
     def _take(self) -> _Job | None:
         with self._changed:
@@ -120,22 +145,30 @@ class ThreadExecutor:
                 self._late -= 1
 
 
-def _answer(job: _Job) -> None:
-    """Run a job in this thread and hand its outcome to its loop."""
-    value, error = None, None
+def _outcome(job: _Job) -> tuple[object, BaseException | None]:
     try:
-        value = job.context.run(_collect, job.invoke)
+        return None if job.is_given_up else job.context.run(_collect, job), None
     except BaseException as raised:  # noqa: BLE001 - handed to the caller, whatever it is
-        error = raised
-    try:
-        job.loop.call_soon_threadsafe(_settle, job.future, value, error)
-    except RuntimeError:  # the loop is closed: nobody waits for the answer any more
-        return
+        return None, raised
 
 
-def _collect(invoke: Invoke) -> Any:  # noqa: ANN401 - a tool's value
-    answer = invoke()
-    return list(answer) if isinstance(answer, Iterator) else answer
+def _collect(job: _Job) -> Any:  # noqa: ANN401 - a tool's value
+    answer = job.invoke()
+    if not isinstance(answer, Iterator):
+        return answer
+    parts = []
+    for part in answer:
+        if job.is_given_up:  # it might never end, and fill the memory
+            _close(answer)
+            return None
+        parts.append(part)
+    return parts
+
+
+def _close(stream: object) -> None:
+    close = getattr(stream, "close", None)  # generators have it, other iterators may
+    if callable(close):
+        close()
 
 
 def _settle(

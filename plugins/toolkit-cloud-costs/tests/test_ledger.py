@@ -121,6 +121,10 @@ def test_export_that_is_not_focus_names_the_missing_columns(
         ("BilledCost", "1,234.50"),
         ("BilledCost", "USD 5"),
         ("EffectiveCost", "1 1/2"),
+        ("BilledCost", "1_000"),
+        ("ListCost", "1_0.5"),
+        ("BilledCost", "Infinity"),
+        ("BilledCost", "-NaN"),
         ("ChargePeriodStart", "31/01/2025"),
         ("ChargePeriodStart", "NULL"),
     ],
@@ -134,6 +138,46 @@ def test_value_that_cannot_be_read_stops_the_answer(
     ) as it:
         open_rows({}, {column: value})
     assert repr(value) in str(it.value)
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "PricingQuantity"],
+)
+def test_not_a_number_is_a_fault_that_is_said_and_not_a_missing_value(
+    column: str, open_rows: Open
+) -> None:
+    """Tell NaN from an absent value, which has a note of its own."""
+    rows = ({column: "NaN"}, {column: " nan "}, {column: "NULL"}, {column: "2"})
+    ledger = open_rows(*rows)
+    notes = describe_basis(ledger).notes
+    fault = "is no plain decimal number, such as NaN, and adds nothing: 2. Correct"
+    assert [note for note in notes if fault in note and column in note] == [
+        f"Rows whose {column} {fault} the export."
+    ]
+    if column != "PricingQuantity":
+        assert any(
+            note.startswith(f"Rows without {column},") and note.endswith(": 1.")
+            for note in notes
+        )
+
+
+def test_quantity_that_is_no_plain_number_is_said(open_rows: Open) -> None:
+    """Read no quantity as another one, and count those left out."""
+    ledger = open_rows({"PricingQuantity": "1_000"}, {"PricingQuantity": "5"})
+    assert ledger.row("SELECT sum(pricing_quantity) FROM charges") == (Decimal(5),)
+    fault = "Rows whose PricingQuantity is no plain decimal number"
+    notes = [one for one in describe_basis(ledger).notes if one.startswith(fault)]
+    assert [note.split(": ")[1] for note in notes] == ["1. Correct the export."]
+
+
+@pytest.mark.parametrize("text", ["+5", "5.", ".5e1", "50E-1", "0.5e+1", " 5 "])
+def test_plain_decimal_numbers_are_read_in_every_notation(
+    text: str, open_rows: Open
+) -> None:
+    """Take a sign, a bare point and an exponent."""
+    ledger = open_rows({"BilledCost": text})
+    assert ledger.row("SELECT billed_cost FROM charges") == (Decimal(5),)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any, Final
 import duckdb
 
 from toolkit import ToolError
+from toolkit_cloud_costs.beneath import open_file
 from toolkit_cloud_costs.reader import explain_unreadable, stage_file
 from toolkit_cloud_costs.schema import (
     CREATE_CHARGES,
@@ -49,6 +50,7 @@ class Ledger:
                 "allow_community_extensions": False,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
+                "enable_external_file_cache": False,  # descriptors are used again
                 "memory_limit": memory,
                 "temp_directory": "",  # never writes to disk
                 "threads": 1,
@@ -144,10 +146,12 @@ class Ledger:
         self._database.close()
 
     def _load_file(self, path: Path) -> None:
+        address = path.name
         try:
-            matched = stage_file(path, self.rows)
+            with open_file(path, self.source.beneath) as address:
+                matched = stage_file(path.name, address, self.rows)
         except (duckdb.Error, OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ToolError(explain_unreadable(path, error)) from None
+            raise ToolError(explain_unreadable(path.name, address, error)) from None
         self._check_values(path.name)
         self.execute(INSERT_CHARGES, {"file_name": path.name})
         self.execute("DROP TABLE staged")

@@ -35,10 +35,18 @@ def list_notes(ledger: Ledger) -> list[str]:
         notes.append("Several billing currencies; nothing is converted or added up.")
     notes += _missing_costs(ledger)
     notes += [
+        f"Rows whose {name} is no plain decimal number, such as NaN, and adds nothing: "
+        f"{count}. Correct the export."
+        for name, count in ledger.rows(_NO_NUMBERS)
+    ]
+    notes += [
         f"EffectiveCost of {provider} is {reason}; it is not used for savings, and "
         "`billed` is the better cost to ask for."
         for provider, reason in list_distrusted(ledger)
     ]
+    if ledger.source.left_out:
+        names = ", ".join(ledger.source.left_out)
+        notes.append(f"Left out, as they are links or no plain files: {names}.")
     if len(ledger.source.files) > 1:
         copies = ledger.row(_COPIES)[0]
         if copies:
@@ -74,7 +82,8 @@ FROM charges
 
 _COUNTS = """
 SELECT
-    count(*) FILTER (billed_cost IS NULL),
+    count(*) FILTER (billed_cost IS NULL
+        AND NOT list_contains(no_numbers, 'BilledCost')),
     count(*) FILTER (billed_cost < 0 AND charge_category IN ('Usage', 'Purchase')),
     count(*) FILTER (charge_class = 'Correction'),
     count(*) FILTER (NOT list_contains($categories, charge_category)),
@@ -102,9 +111,18 @@ _COUNT_NOTES = (
 )
 
 _MISSING_COSTS = """
-SELECT count(*) FILTER (effective_cost IS NULL), count(*) FILTER (list_cost IS NULL),
-    count(*) FILTER (contracted_cost IS NULL)
+SELECT
+    count(*) FILTER (effective_cost IS NULL
+        AND NOT list_contains(no_numbers, 'EffectiveCost')),
+    count(*) FILTER (list_cost IS NULL AND NOT list_contains(no_numbers, 'ListCost')),
+    count(*) FILTER (contracted_cost IS NULL
+        AND NOT list_contains(no_numbers, 'ContractedCost'))
 FROM charges
+"""
+
+_NO_NUMBERS = """
+SELECT name, count(*) FROM (SELECT unnest(no_numbers) AS name FROM charges)
+GROUP BY name ORDER BY name
 """
 
 # Without commitments the amortised cost of usage is close to what is billed. An export

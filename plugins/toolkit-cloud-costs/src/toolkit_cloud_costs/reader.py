@@ -4,7 +4,6 @@ import csv
 import gzip
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from toolkit import ToolError
@@ -14,29 +13,31 @@ Run = Callable[[str, Mapping[str, Any] | None], list[tuple[Any, ...]]]
 
 READ_CSV: Final = (
     "read_csv($file, auto_detect = false, columns = $columns, header = true, "
-    "delim = ',', quote = '\"', escape = '\"')"
+    "delim = ',', quote = '\"', escape = '\"', compression = $compression)"
 )
 """Nothing is guessed: duckdb's detection skips leading rows that do not fit."""
 
 READ_PARQUET: Final = "read_parquet($file)"
 
 
-def stage_file(path: Path, run: Run) -> frozenset[str]:
+def stage_file(name: str, address: str, run: Run) -> frozenset[str]:
     """Copy a file into the table ``staged``; return the FOCUS columns it has.
 
     Args:
-        path: A CSV (also gzipped) or Parquet file.
+        name: Name of a CSV (also gzipped) or Parquet file, which tells its format.
+        address: Where to read it; no pattern.
         run: Runs a statement with bound values and returns its rows.
     """
-    values: dict[str, Any] = {"file": str(path)}
-    if path.name.casefold().endswith(".parquet"):
-        types = {name: kind for name, kind, *_ in run(_DESCRIBE, values)}
+    values: dict[str, Any] = {"file": address}
+    if name.casefold().endswith(".parquet"):
+        types = {column: kind for column, kind, *_ in run(_DESCRIBE, values)}
         reader = READ_PARQUET
     else:
-        types = dict.fromkeys(_read_header(path), "VARCHAR")
-        values["columns"] = types
+        packed = name.casefold().endswith(".gz")
+        types = dict.fromkeys(_read_header(address, packed=packed), "VARCHAR")
+        values |= {"columns": types, "compression": "gzip" if packed else "none"}
         reader = READ_CSV
-    matched = _match(path.name, types)
+    matched = _match(name, types)
     run(_stage(matched, types, reader), values)
     return frozenset(matched)
 
@@ -78,9 +79,9 @@ def _as_text(name: str, kind: str) -> str:
     return f"to_json({quoted})::VARCHAR" if nested else f"{quoted}::VARCHAR"
 
 
-def _read_header(path: Path) -> list[str]:
-    opener = gzip.open if path.name.casefold().endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+def _read_header(address: str, *, packed: bool) -> list[str]:
+    opener = gzip.open if packed else open
+    with opener(address, "rt", encoding="utf-8-sig", newline="") as file:
         header = next(csv.reader(file), [])
     return [
         name if name not in header[:index] else f"{name} ({index})"
@@ -88,13 +89,13 @@ def _read_header(path: Path) -> list[str]:
     ]
 
 
-def explain_unreadable(path: Path, error: Exception) -> str:
+def explain_unreadable(name: str, address: str, error: Exception) -> str:
     """Return what is wrong with a file, without showing where it lies."""
     reason = re.split(r"Possible fixes|Possible Solution|LINE 1", str(error))[0]
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
-    reason = " ".join(reason.replace(str(path), path.name).split())
+    reason = " ".join(reason.replace(address, name).split())
     return (
-        f"{path.name} cannot be read: {reason[:300].rstrip('.')}. "
+        f"{name} cannot be read: {reason[:300].rstrip('.')}. "
         "Export it again as UTF-8 CSV with one header line, or as Parquet."
     )

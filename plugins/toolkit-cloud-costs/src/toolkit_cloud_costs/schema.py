@@ -12,8 +12,19 @@ MACROS: Final = (
         CASE WHEN lower(trim(value)) NOT IN ('', 'null', 'none', 'nan', '\\n')
         THEN trim(value) END
     """,
-    # 20 digits before and 18 after the point: sums stay exact
-    "CREATE MACRO money(value) AS TRY_CAST(clean(value) AS DECIMAL(38, 18))",
+    # 20 digits before and 18 after the point: sums stay exact. The cast alone would
+    # take 1_000 for 1000
+    """
+    CREATE MACRO money(value) AS CASE
+        WHEN regexp_full_match(
+            clean(value), '[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?')
+        THEN TRY_CAST(clean(value) AS DECIMAL(38, 18)) END
+    """,
+    # NaN is no way to say that a value is missing, though some exports try
+    """
+    CREATE MACRO is_no_number(value) AS money(value) IS NULL
+        AND (clean(value) IS NOT NULL OR coalesce(lower(trim(value)) = 'nan', false))
+    """,
     """
     CREATE MACRO moment(value) AS
         TRY_CAST(clean(value) AS TIMESTAMPTZ) AT TIME ZONE 'UTC'
@@ -73,7 +84,7 @@ CREATE TABLE charges (
     billed_cost DECIMAL(38, 18), effective_cost DECIMAL(38, 18),
     list_cost DECIMAL(38, 18), contracted_cost DECIMAL(38, 18),
     start_at TIMESTAMP, end_at TIMESTAMP, billing_start TIMESTAMP,
-    tags MAP(VARCHAR, VARCHAR), tags_unreadable BOOLEAN
+    tags MAP(VARCHAR, VARCHAR), tags_unreadable BOOLEAN, no_numbers VARCHAR[]
 )
 """
 
@@ -100,7 +111,15 @@ INSERT INTO charges SELECT
     money(BilledCost), money(EffectiveCost), money(ListCost), money(ContractedCost),
     moment(ChargePeriodStart), moment(ChargePeriodEnd), moment(BillingPeriodStart),
     coalesce(tag_map(Tags), MAP {}),
-    clean(Tags) IS NOT NULL AND tag_map(Tags) IS NULL
+    clean(Tags) IS NOT NULL AND tag_map(Tags) IS NULL,
+    list_filter([
+        CASE WHEN is_no_number(BilledCost) THEN 'BilledCost' END,
+        CASE WHEN is_no_number(EffectiveCost) THEN 'EffectiveCost' END,
+        CASE WHEN is_no_number(ListCost) THEN 'ListCost' END,
+        CASE WHEN is_no_number(ContractedCost) THEN 'ContractedCost' END,
+        CASE WHEN is_no_number(ConsumedQuantity) THEN 'ConsumedQuantity' END,
+        CASE WHEN is_no_number(PricingQuantity) THEN 'PricingQuantity' END
+    ], lambda name: name IS NOT NULL)
 FROM staged
 """
 

@@ -7,26 +7,36 @@ operator configured is trusted; what lies inside a folder is not: links are refu
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from toolkit import ToolError, UserContext
+from toolkit_cloud_costs.beneath import list_folder
 
 Kind = Literal["user export", "shared export", "shipped sample"]
 
 SAMPLE: Final = Path(__file__).with_name("sample.csv")
 SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
-_PLAIN_NAME = re.compile(r"[^/\\\x00*?\[\]]+")  # no path, and no pattern for duckdb
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The files that an answer rests on."""
+    """The files that an answer rests on.
+
+    Attributes:
+        kind: Who provided them.
+        files: What to read.
+        beneath: The trusted folder above them, below which no link is followed. None
+            when the one file was itself configured.
+        left_out: Names that look like an export and are a link or no plain file.
+    """
 
     kind: Kind
     files: tuple[Path, ...]
+    beneath: Path | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def find_source(
@@ -46,33 +56,36 @@ def find_source(
         environment: Where the operator's settings are read.
 
     Raises:
-        ToolError: The configured export is missing, empty or a link, the user id
-            cannot name a folder, or `export` is no file of this user.
+        ToolError: The configured export is missing or empty, the user id cannot name
+            a folder, that folder is a link, or `export` is no file of this user.
     """
-    kind, place = _find_place(user, environment)
-    files = _list_files(place)
-    if not files:
+    source = _find_configured(user, environment)
+    if not source.files:
         text = (
-            f"There is no billing export in the {kind} location. Put a FOCUS export "
-            f"({', '.join(SUFFIXES)}) there, or have the operator correct the setting."
+            f"There is no billing export in the {source.kind} location. Put a FOCUS "
+            f"export ({', '.join(SUFFIXES)}) there, or have the operator correct the "
+            "setting."
         )
         raise ToolError(text)
-    return Source(kind, files if export is None else (_pick(files, export),))
+    if export is None:
+        return source
+    return replace(source, files=(_pick(source.files, export),), left_out=())
 
 
-def _find_place(user: UserContext, environment: Mapping[str, str]) -> tuple[Kind, Path]:
+def _find_configured(user: UserContext, environment: Mapping[str, str]) -> Source:
     configured = user.metadata.get("billing_export")
     if configured is not None:
-        return "user export", Path(str(configured))
+        return _read_place("user export", Path(str(configured)))
     root = environment.get("TOOLKIT_DATA_ROOT")
     if root:
         own = _user_folder(Path(root), user.user_id)
-        if _list_files(own):
-            return "user export", own
+        source = _read_folder("user export", own, Path(root))
+        if source.files:
+            return source
     shared = environment.get("TOOLKIT_BILLING_EXPORT")
     if shared:
-        return "shared export", Path(shared)
-    return "shipped sample", SAMPLE
+        return _read_place("shared export", Path(shared))
+    return Source("shipped sample", (SAMPLE,))
 
 
 def _user_folder(root: Path, user_id: str) -> Path:
@@ -89,23 +102,29 @@ def _user_folder(root: Path, user_id: str) -> Path:
     return folder
 
 
-def _list_files(place: Path) -> tuple[Path, ...]:
+def _read_place(kind: Kind, place: Path) -> Source:
     if place.is_file():
-        return (place,)
-    if not place.is_dir():
-        return ()
-    return tuple(
-        path
-        for path in sorted(place.iterdir())
-        if path.name.casefold().endswith(SUFFIXES)
-        and path.is_file()
-        and not path.is_symlink()
+        return Source(kind, (place,))
+    return _read_folder(kind, place, place)
+
+
+def _read_folder(kind: Kind, folder: Path, beneath: Path) -> Source:
+    listed = [
+        (name, is_plain)
+        for name, is_plain in list_folder(folder, beneath)
+        if name.casefold().endswith(SUFFIXES)
+    ]
+    return Source(
+        kind,
+        files=tuple(folder / name for name, is_plain in listed if is_plain),
+        beneath=beneath,
+        left_out=tuple(name for name, is_plain in listed if not is_plain),
     )
 
 
 def _pick(files: tuple[Path, ...], export: str) -> Path:
     names = {path.name: path for path in files}
-    if not _PLAIN_NAME.fullmatch(export) or export not in names:
+    if export not in names:
         text = (
             f"There is no export {export!r} in this folder. Name one of: "
             f"{', '.join(names)}; or leave `export` out to read all of them."

@@ -32,6 +32,8 @@ from toolkit.errors import (
 from toolkit.registry import UniversalRegistry
 from toolkit.tool_registry import ToolRegistry
 
+pytestmark = pytest.mark.integration  # several threads, and seconds
+
 WAIT: Final = 10  # seconds; a bound, never reached when all is well
 QUICK: Final = settings(
     max_examples=100,

@@ -596,6 +596,7 @@ def test_registries_of_a_user_are_counted(factory: UserContextToolFactory) -> No
     assert factory.registry_count("ann") == 0
 
 
+@pytest.mark.integration
 def test_ids_of_a_hundred_thousand_systems_never_collide(
     empty: UserContextToolFactory,
 ) -> None:

@@ -50,6 +50,7 @@ print("spy" in sys.modules)
 """
 
 
+@pytest.mark.integration
 def test_neighbour_with_broken_metadata_costs_no_good_tool(site: Site) -> None:
     """Pydantic reads everybody's metadata; only the broken one is at fault (S210)."""
     site.install("bad", "[toolkit.tools]\nno pair\n")
@@ -57,6 +58,7 @@ def test_neighbour_with_broken_metadata_costs_no_good_tool(site: Site) -> None:
     assert told.splitlines()[0] == "alpha bad 1.0"
 
 
+@pytest.mark.integration
 def test_factory_without_discovery_survives_a_broken_neighbour(site: Site) -> None:
     """The first schema of a process may be compiled without any discovery (S210)."""
     site.install("bad", "[toolkit.tools]\nno pair\n")
@@ -64,6 +66,7 @@ def test_factory_without_discovery_survives_a_broken_neighbour(site: Site) -> No
     assert run(site, f"{code}print(compile_tool(alpha.G).name)") == "alpha\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("lists", "loaded"),
     [

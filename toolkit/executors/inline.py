@@ -18,7 +18,7 @@ class InlineExecutor:
 
     def __init__(self) -> None:
         """Start with no task."""
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Task[Any]]] = {}
 
     def submit(
         self, invoke: Invoke, on_end: OnEnd | None = None
@@ -28,9 +28,10 @@ class InlineExecutor:
         `on_end` is called on the loop when the task is done, also when that is long
         after its cancellation.
         """
-        self._tasks = {one for one in self._tasks if not one.get_loop().is_closed()}
+        self._forget_closed_loops()
         task = asyncio.ensure_future(_collect(invoke))
-        self._tasks.add(task)
+        # One set for each loop: only that loop's thread changes it.
+        self._tasks.setdefault(task.get_loop(), set()).add(task)
         task.add_done_callback(self._forget)
         if on_end is not None:
             task.add_done_callback(lambda _task: on_end())
@@ -38,12 +39,18 @@ class InlineExecutor:
 
     def statistics(self) -> dict[str, int]:
         """Return counts: running, and late among them."""
-        live = [one for one in tuple(self._tasks) if not one.get_loop().is_closed()]
+        self._forget_closed_loops()
+        live = [task for tasks in tuple(self._tasks.values()) for task in tuple(tasks)]
         late = sum(task.cancelling() > 0 for task in live)
         return {"running": len(live), "late": late}
 
+    def _forget_closed_loops(self) -> None:
+        for loop in tuple(self._tasks):
+            if loop.is_closed():
+                self._tasks.pop(loop, None)
+
     def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.get(task.get_loop(), set()).discard(task)
         if not task.cancelled():
             task.exception()  # looked at, so that asyncio does not report it as lost
 

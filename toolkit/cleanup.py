@@ -32,7 +32,7 @@ def close_now(instance: object) -> bool:
     except KeyboardInterrupt:
         raise
     except BaseException:
-        logger.exception("close of %s failed", type(instance).__name__)
+        logger.exception("close of %s failed", _kind(instance))
     return True
 
 
@@ -53,15 +53,15 @@ async def close_later(instances: Iterable[Any]) -> None:
                 done.result()
             else:
                 text = "aclose of %s was given up after %g s"
-                logger.error(text, type(instance).__name__, MAX_SECONDS)
+                logger.error(text, _kind(instance), MAX_SECONDS)
         except asyncio.CancelledError:
             if _is_cancelling():
                 raise
-            logger.exception("aclose of %s failed", type(instance).__name__)
+            logger.exception("aclose of %s failed", _kind(instance))
         except KeyboardInterrupt:
             raise
         except BaseException:
-            logger.exception("aclose of %s failed", type(instance).__name__)
+            logger.exception("aclose of %s failed", _kind(instance))
 
 
 async def _aclose(instance: Any) -> None:  # noqa: ANN401 - a tool is of any class
@@ -75,3 +75,9 @@ async def _aclose(instance: Any) -> None:  # noqa: ANN401 - a tool is of any cla
 def _is_cancelling() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _kind(instance: object) -> str:
+    """Name an instance's class without asking its metaclass, which may raise."""
+    name: str = type.__dict__["__name__"].__get__(type(instance))
+    return name

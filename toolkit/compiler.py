@@ -5,7 +5,6 @@ so nothing is a tool here that the contract has not accepted.
 """
 
 import copy
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,8 +38,6 @@ from toolkit.naming import ToolName, qualified_name, tool_name
 from toolkit.origin import Origin
 from toolkit.signature import Signature, compile_signature
 from toolkit.tools import NO_SCOPES, ToolDefinition
-
-logger = logging.getLogger(__name__)
 
 
 class _Given:
@@ -198,12 +195,7 @@ def end_probe(subject: Subject | None) -> None:
     if subject is None or subject.probe is None:
         return
     probe, subject.probe = subject.probe, None
-    try:
-        close_now(probe)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        logger.exception("close of the probe of %s failed", label(subject))
+    close_now(probe)
 
 
 def compile_examined(

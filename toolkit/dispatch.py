@@ -94,9 +94,8 @@ class ToolResult:
             ToolkitError: The error of this call, when there is one.
         """
         if self.error is not None:
-            raise self.error.with_traceback(
-                None
-            )  # each time anew, not longer each time
+            # Without the frames of an earlier unwrap: not longer each time.
+            raise self.error.with_traceback(None)
         return self.value
 
 
@@ -197,7 +196,7 @@ class UnifiedToolDispatcher:
     async def aclose(self, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - bounds the wait, not the work
         """Close, and wait up to `timeout` seconds until the async tools have ended."""
         here = asyncio.get_running_loop()
-        running = {one for one in self._waiting if one.get_loop() is here}
+        running = {one for one in tuple(self._waiting) if one.get_loop() is here}
         self.close()
         if running:
             await asyncio.wait(running, timeout=timeout)

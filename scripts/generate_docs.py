@@ -18,6 +18,7 @@ import typer
 
 from toolkit import Origin, RejectionReason, Settings, errors
 from toolkit.cli.app import app
+from toolkit.discovery.report import Cause
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 NOTE: Final = (
@@ -92,6 +93,10 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
         errors.ToolConstructionError("sum", _AT, "its constructor raised KeyError"),
         "Mend the tool's `__init__`; the cause is chained.",
     ),
+    "ToolUnavailableError": (
+        errors.ToolUnavailableError("sum", _AT, "importing it raised OSError"),
+        "Look for the cause in the operator's log; the next call tries again.",
+    ),
     "InvalidArgumentsError": (
         errors.InvalidArgumentsError("sum", [("left", "Field required")]),
         "Send arguments that fit the tool's `input_schema`.",
@@ -123,6 +128,10 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
     "CallLimitError": (
         errors.CallLimitError(64, 64),
         "Wait for a call to end, or raise `max_concurrent_calls`.",
+    ),
+    "NoEarlierCatalogError": (
+        errors.NoEarlierCatalogError(1),
+        "Nothing; the catalog in use is the first one that is kept.",
     ),
     "InvalidNameError": (
         errors.InvalidNameError("my tool", "use 1 to 64 of a-z A-Z 0-9 _ and -"),
@@ -212,6 +221,13 @@ def reasons_page() -> Iterator[str]:
     )
     rows = [f"| `{one}` | {_cell(one.remedy)} |" for one in RejectionReason]
     yield "\n".join(["| reason | what to do |", "|---|---|", *rows])
+    yield "## Causes"
+    yield (
+        "What could not be had at all has one of these, in `Finding.cause`; they are "
+        "stable too."
+    )
+    rows = [f"| `{one}` | {_cell(one.remedy)} |" for one in Cause]
+    yield "\n".join(["| cause | what to do |", "|---|---|", *rows])
 
 
 def settings_page() -> Iterator[str]:

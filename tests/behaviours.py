@@ -157,6 +157,10 @@ IN_PART: Final[Mapping[str, str]] = {
     "B53": "Nobody waits for another's slow work.",
     "B61": "No variable, header or option goes around the checks.",
     "B62": "Secrets stay out of texts and logs.",
+    "S195": "There is a way back, and it is rehearsed.",
+    "S196": "What happens to the catalog is told, counted, and in health.",
+    "S215": "Agents have names and origins, and are loaded when they are asked for.",
+    "B37": "Everybody is served from one path, before and after a change.",
     "B65": "Who calls comes from the context, never from the arguments.",
 }
 """Points of work to come that the parts there are hold already; tests may cite them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,8 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).parent
+
+os.environ["TOOLKIT_CACHE"] = "off"  # tests see what is there; some switch it on
 
 # In the order in which they run and gate: commit, staging, production (S161-S165).
 PHASES: Final = ("unit", "integration", "e2e", "mission_critical")
@@ -25,6 +28,12 @@ PHASE_OF_FOLDER: Final = {
     "e2e": "e2e",
     "mission_critical": "mission_critical",
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let no test, and nothing that one starts, touch the user's own cache."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

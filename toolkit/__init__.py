@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         InvalidToolError,
         InvalidUserContextError,
         MissingExtraError,
+        NoEarlierCatalogError,
         PluginLoadError,
         RegistrationRejectedError,
         RegistryClosedError,
@@ -49,9 +50,10 @@ if TYPE_CHECKING:
         ToolNotFoundError,
         ToolResultError,
         ToolTimeoutError,
+        ToolUnavailableError,
         UnknownRegistryTypeError,
     )
-    from toolkit.events import ToolEvent
+    from toolkit.events import CatalogEvent, ToolEvent
     from toolkit.factory import UserContextToolFactory, UserToolSystem
     from toolkit.origin import Origin
     from toolkit.policy import AccessPolicy
@@ -64,9 +66,12 @@ if TYPE_CHECKING:
     )
     from toolkit.tools import Tool, ToolDefinition, tool
 
+__version__ = "0.1.0"  # pyproject.toml reads it from here
+
 _MODULE_OF = {
     "AccessPolicy": "toolkit.policy",
     "CallLimitError": "toolkit.errors",
+    "CatalogEvent": "toolkit.events",
     "ConfigurationError": "toolkit.errors",
     "DiscoveryError": "toolkit.errors",
     "DiscoveryFailedError": "toolkit.errors",
@@ -80,6 +85,7 @@ _MODULE_OF = {
     "InvalidToolError": "toolkit.errors",
     "InvalidUserContextError": "toolkit.errors",
     "MissingExtraError": "toolkit.errors",
+    "NoEarlierCatalogError": "toolkit.errors",
     "Origin": "toolkit.origin",
     "PluginLoadError": "toolkit.errors",
     "RegistrationRejectedError": "toolkit.errors",
@@ -106,6 +112,7 @@ _MODULE_OF = {
     "ToolResult": "toolkit.dispatch",
     "ToolResultError": "toolkit.errors",
     "ToolTimeoutError": "toolkit.errors",
+    "ToolUnavailableError": "toolkit.errors",
     "Toolkit": "toolkit.app",
     "ToolkitError": "toolkit.errors",
     "UnifiedToolDispatcher": "toolkit.dispatch",
@@ -126,6 +133,7 @@ _MODULE_OF = {
 __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "AccessPolicy",
     "CallLimitError",
+    "CatalogEvent",
     "ConfigurationError",
     "DiscoveryError",
     "DiscoveryFailedError",
@@ -139,6 +147,7 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "InvalidToolError",
     "InvalidUserContextError",
     "MissingExtraError",
+    "NoEarlierCatalogError",
     "Origin",
     "PluginLoadError",
     "RegistrationRejectedError",
@@ -165,6 +174,7 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "ToolResult",
     "ToolResultError",
     "ToolTimeoutError",
+    "ToolUnavailableError",
     "Toolkit",
     "ToolkitError",
     "UnifiedToolDispatcher",

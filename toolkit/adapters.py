@@ -17,8 +17,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from toolkit.compiler import origin_of
-from toolkit.contract import RejectionReason
+from toolkit.contract import RejectionReason, origin_of
 from toolkit.errors import InvalidToolError
 from toolkit.naming import suggest_name, tool_name
 from toolkit.signature import ARGUMENTS

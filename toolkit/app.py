@@ -1,15 +1,39 @@
 """`Toolkit`: the composition root. Settings → catalog → factory → user systems."""
 
+import asyncio
+import threading
 from collections.abc import Iterable
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 
 from toolkit.catalog import ToolCatalog
 from toolkit.context import UserContext
-from toolkit.discovery.pipeline import discover
+from toolkit.discovery.loading import Imported
+from toolkit.discovery.pipeline import discover_again
 from toolkit.discovery.report import DiscoveryReport
-from toolkit.events import Sink
+from toolkit.errors import (
+    FactoryClosedError,
+    NoEarlierCatalogError,
+    ToolkitError,
+    describe_error,
+)
+from toolkit.events import CatalogEvent, CatalogEventType, CatalogSink, Sink, deliver
 from toolkit.factory import UserContextToolFactory, UserToolSystem
 from toolkit.settings import Settings
+from toolkit.tools import ToolDefinition
+
+MAX_EARLIER: Final = 3
+"""Catalogs kept to roll back to; the oldest goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Generation:
+    """A catalog in use, with what goes with it. Immutable: swapped as one."""
+
+    settings: Settings
+    catalog: ToolCatalog
+    report: DiscoveryReport
+    factory: UserContextToolFactory
 
 
 class Toolkit:
@@ -23,11 +47,8 @@ class Toolkit:
     ...     [one.name for one in ann.get_all_tools() if one.name == "add"]
     ['add']
 
-    Attributes:
-        settings: What the operator decided.
-        catalog: The tools there are.
-        report: What discovery found, and what became of it.
-        factory: Builds users' tool systems.
+    Safe between threads. A refresh swaps settings, catalog, report and factory as one;
+    a system that is open keeps what it was made from until it is closed.
     """
 
     def __init__(
@@ -36,6 +57,7 @@ class Toolkit:
         *,
         objects: Iterable[object] = (),
         sinks: Iterable[Sink] = (),
+        catalog_sinks: Iterable[CatalogSink] = (),
     ) -> None:
         """Discover the tools and wire the parts.
 
@@ -43,18 +65,44 @@ class Toolkit:
             settings: What the operator decided; by default `Settings.load()`.
             objects: Tools handed in beside the installed ones.
             sinks: Told every event of every user.
+            catalog_sinks: Told when the catalog is changed; must not block.
 
         Raises:
-            ConfigurationError: A setting does not fit.
+            ConfigurationError: A setting does not fit, or the lock cannot be read.
             DiscoveryFailedError: With ``settings.strict``, when anything is at fault.
         """
-        self.settings = Settings.load() if settings is None else settings
-        self.catalog: ToolCatalog
-        self.report: DiscoveryReport
-        self.catalog, self.report = discover(self.settings, objects=objects)
-        self.factory = UserContextToolFactory(
-            self.catalog, settings=self.settings, sinks=sinks
-        )
+        settings = Settings.load() if settings is None else settings
+        self._objects = tuple(objects)
+        self._catalog_sinks = tuple(catalog_sinks)
+        self._imported = Imported()
+        self._changing = threading.Lock()  # held while a catalog is made
+        self._counts = {"refreshes": 0, "refresh_failures": 0, "rollbacks": 0}
+        catalog, report = self._discover(settings)
+        factory = UserContextToolFactory(catalog, settings=settings, sinks=sinks)
+        self._now = _Generation(settings, catalog, report, factory)
+        self._first = factory  # it made the threads that all the others share
+        self._earlier: list[_Generation] = []
+        self._newest = catalog.generation
+
+    @property
+    def settings(self) -> Settings:
+        """What the operator decided, for this catalog."""
+        return self._now.settings
+
+    @property
+    def catalog(self) -> ToolCatalog:
+        """The tools that new systems are made from."""
+        return self._now.catalog
+
+    @property
+    def report(self) -> DiscoveryReport:
+        """What the discovery of this catalog found, and what became of it."""
+        return self._now.report
+
+    @property
+    def factory(self) -> UserContextToolFactory:
+        """Builds users' tool systems from this catalog."""
+        return self._now.factory
 
     def user(
         self,
@@ -78,29 +126,164 @@ class Toolkit:
             user_context, tool_classes, sinks=sinks
         )
 
+    # --- changing the catalog -------------------------------------------------------
+
+    def refresh(self, settings: Settings | None = None) -> DiscoveryReport:
+        """Discover anew, and make new systems from what is found from now on.
+
+        All or nothing: when it raises, everything is as before. Open systems keep the
+        catalog they have. Code of a distribution whose files have changed is imported
+        anew when it is next needed; what old systems hold stays as it was. Blocks for
+        as long as discovery takes; on an event loop use `arefresh`.
+
+        Args:
+            settings: What the operator decides from now on, for example another deny
+                list; by default as before. Sizes of executors stay as they are.
+
+        Returns:
+            The new report.
+
+        Raises:
+            FactoryClosedError: This toolkit is closed.
+            ConfigurationError: The lock cannot be read.
+            DiscoveryFailedError: With ``settings.strict``, when anything is at fault.
+            ToolkitError: Any other error of ours.
+        """
+        with self._changing:
+            before = self._now
+            if before.factory.is_closed:
+                raise FactoryClosedError
+            settings = before.settings if settings is None else settings
+            self._imported.drop_changed()
+            try:
+                catalog, report = self._discover(settings)
+            except ToolkitError as error:
+                self._counts["refresh_failures"] += 1
+                self._tell(
+                    CatalogEventType.CATALOG_REFRESH_FAILED,
+                    before,
+                    detail=describe_error(error),
+                )
+                raise
+            self._newest += 1
+            catalog = replace(catalog, generation=self._newest)
+            self._earlier = [*self._earlier, before][-MAX_EARLIER:]
+            factory = before.factory.over(catalog, settings)
+            self._now = _Generation(settings, catalog, report, factory)
+            self._counts["refreshes"] += 1
+            self._tell(CatalogEventType.CATALOG_REFRESHED, before)
+            return report
+
+    async def arefresh(self, settings: Settings | None = None) -> DiscoveryReport:
+        """Do what `refresh` does, in a thread, so that the event loop goes on.
+
+        Args:
+            settings: As for `refresh`.
+
+        Raises:
+            FactoryClosedError: This toolkit is closed.
+            ConfigurationError: The lock cannot be read.
+            DiscoveryFailedError: With ``settings.strict``, when anything is at fault.
+        """
+        return await asyncio.to_thread(self.refresh, settings)
+
+    def rollback(self) -> ToolCatalog:
+        """Make new systems from the catalog before this one, under its settings.
+
+        Nothing is discovered, and nothing on disk changes: a tool of that catalog that
+        was never called is imported from what is installed now, and checked against
+        what it was listed as.
+
+        Returns:
+            That catalog.
+
+        Raises:
+            NoEarlierCatalogError: None is kept.
+            FactoryClosedError: This toolkit is closed.
+        """
+        with self._changing:
+            before = self._now
+            if before.factory.is_closed:
+                raise FactoryClosedError
+            if not self._earlier:
+                raise NoEarlierCatalogError(before.catalog.generation)
+            self._now = self._earlier.pop()
+            self._counts["rollbacks"] += 1
+            self._tell(CatalogEventType.CATALOG_ROLLED_BACK, before)
+            return self._now.catalog
+
+    def _discover(self, settings: Settings) -> tuple[ToolCatalog, DiscoveryReport]:
+        return discover_again(settings, self._imported, objects=self._objects)
+
+    def _tell(
+        self, kind: CatalogEventType, before: _Generation, *, detail: str = ""
+    ) -> None:
+        old, new = _by_name(before.catalog), _by_name(self.catalog)
+        event = CatalogEvent(
+            type=kind,
+            generation=self.catalog.generation,
+            previous=before.catalog.generation,
+            status=self.report.status,
+            added=tuple(sorted(new.keys() - old.keys())),
+            removed=tuple(sorted(old.keys() - new.keys())),
+            changed=tuple(
+                sorted(one for one in new.keys() & old.keys() if new[one] != old[one])
+            ),
+            detail=detail,
+        )
+        deliver(event, self._catalog_sinks)
+
+    # --- looking at it --------------------------------------------------------------
+
     def health(self) -> dict[str, Any]:
         """Look at the real state: what discovery found and what is running.
 
         Returns:
             ``status`` (``healthy``, ``degraded``, or ``unhealthy``: closed, no tools),
-            ``report`` (one line), and the counts of ``catalog``, ``systems``,
-            ``threads`` and ``inline``.
+            ``report`` (one line), ``drifts`` (a sentence for each tool that is not what
+            it was listed as), and the counts of ``catalog``, ``systems``, ``threads``
+            and ``inline``.
         """
-        status: str = self.report.status
-        if status == "empty" or self.factory.is_closed:
+        now = self._now
+        drifts = now.catalog.drifts()
+        status: str = now.report.status
+        if status == "healthy" and drifts:
+            status = "degraded"
+        if status == "empty" or now.factory.is_closed:
             status = "unhealthy"
         return {
             "status": status,
-            "report": self.report.summary(),
-            "catalog": self.catalog.statistics(),
-            "systems": self.factory.statistics(),
-            "threads": self.factory.threads.statistics(),
-            "inline": self.factory.inline.statistics(),
+            "report": now.report.summary(),
+            "drifts": [str(one) for one in drifts],
+            "catalog": now.catalog.statistics(),
+            "systems": now.factory.statistics(),
+            "threads": now.factory.threads.statistics(),
+            "inline": now.factory.inline.statistics(),
+        }
+
+    def metrics(self) -> dict[str, int]:
+        """Return numbers by name, for whatever collects them.
+
+        Names that end in ``_total`` only grow; the others go both ways.
+        """
+        now = self._now
+        return {
+            "toolkit_catalog_generation": now.catalog.generation,
+            "toolkit_catalog_tools": len(now.catalog),
+            "toolkit_catalog_faults": len(now.report.faults()),
+            "toolkit_catalog_drifts": len(now.catalog.drifts()),
+            **{
+                f"toolkit_catalog_{name}_total": count
+                for name, count in self._counts.items()
+            },
         }
 
     def close(self) -> None:
         """Let the worker threads end. Users' systems are closed by their owners."""
-        self.factory.close()
+        with self._changing:
+            for factory in (one.factory for one in (*self._earlier, self._now)):
+                factory.close()
+            self._first.close()
 
     def __enter__(self) -> Self:
         """Return the toolkit itself."""
@@ -109,3 +292,7 @@ class Toolkit:
     def __exit__(self, *exc_info: object) -> None:
         """Close it."""
         self.close()
+
+
+def _by_name(catalog: ToolCatalog) -> dict[str, ToolDefinition]:
+    return {one.qualified_name: one for one in catalog.definitions()}

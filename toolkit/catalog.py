@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from toolkit.compiler import CompiledTool
 from toolkit.context import UserContext
+from toolkit.deferred import DeferredTool, Drifts
 from toolkit.naming import (
     Claim,
     Collision,
@@ -20,6 +20,12 @@ from toolkit.naming import (
 from toolkit.origin import Origin
 from toolkit.tools import ToolDefinition
 
+if TYPE_CHECKING:
+    from toolkit.compiler import CompiledTool
+
+CatalogTool: TypeAlias = "CompiledTool | DeferredTool"
+"""A tool of a catalog: imported and compiled, or known from before."""
+
 Authorizer = Callable[[UserContext, ToolDefinition], bool | None]
 """Asked before each call; False denies. It cannot grant what the policy denies."""
 
@@ -29,7 +35,7 @@ class ListedTool:
     """One tool under the name it has in one view."""
 
     definition: ToolDefinition
-    tool: CompiledTool
+    tool: CatalogTool
 
     @property
     def name(self) -> ToolName:
@@ -48,6 +54,24 @@ class ListedTool:
         return frozenset(map(comparable, names))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ListedAgent:
+    """One agent under its name in the catalog. Immutable; holds no user's object."""
+
+    name: ToolName
+    origin: Origin
+    tool: CatalogTool
+
+    def load(self) -> object:
+        """Return its class or published instance; imports its package if need be.
+
+        Raises:
+            ToolUnavailableError: It cannot be imported any more.
+        """
+        self.tool.begin_loading().result()
+        return self.tool.target
+
+
 class ToolView:
     """A frozen set of tools with their names settled; safe to share between users.
 
@@ -60,7 +84,7 @@ class ToolView:
 
     def __init__(
         self,
-        tools: Iterable[CompiledTool],
+        tools: Iterable[CatalogTool],
         policy: CollisionPolicy = refuse,
         *,
         named: Iterable[ListedTool] = (),
@@ -87,7 +111,7 @@ class ToolView:
         naming = give_names(claims, policy)
         compiled = [*(one.tool for one in settled), *fresh]
         listed = [
-            ListedTool(replace(tool.definition, name=name, qualified_name=full), tool)
+            ListedTool(_named(tool.definition, name, full), tool)
             for tool, name, full in zip(
                 compiled, naming.listed, naming.qualified, strict=True
             )
@@ -110,7 +134,7 @@ class ToolView:
         self,
         is_visible: Callable[[ListedTool], bool],
         *,
-        extra: Sequence[CompiledTool] = (),
+        extra: Sequence[CatalogTool] = (),
         policy: CollisionPolicy = refuse,
     ) -> "ToolView":
         """Return a view of the visible tools, under the names they have here.
@@ -131,7 +155,14 @@ class ToolView:
         return iter(self.tools)
 
 
-def _mark(tool: CompiledTool) -> str:
+def _named(definition: ToolDefinition, name: ToolName, full: str) -> ToolDefinition:
+    """Return a definition under its names here; the same one where it has them."""
+    if definition.name == name and definition.qualified_name == full:
+        return definition
+    return replace(definition, name=name, qualified_name=full)
+
+
+def _mark(tool: CatalogTool) -> str:
     """Tell apart tools of one name and origin by what they say of themselves."""
     said = tool.definition
     schemas = (said.input_schema_json, said.output_schema_json or "")
@@ -152,16 +183,19 @@ class ToolCatalog:
 
     Attributes:
         view: Every tool, names settled as for a user who may see all of them.
-        agents: The accepted agents, by name; classes or instances with `run`.
+        agents: The accepted agents, by name.
+        drifts: Returns the tools whose first call found them to be something else than
+            what they are listed as; empty as long as there is none.
         hooks: What to ask and tell at each call.
         collision_policy: Settles names again in each user's view.
         generation: Counts the catalogs of this process, from 1.
     """
 
     view: ToolView = field(default_factory=lambda: ToolView(()))
-    agents: Mapping[str, tuple[object, Origin]] = field(
+    agents: Mapping[str, ListedAgent] = field(
         default_factory=lambda: MappingProxyType({})
     )
+    drifts: Drifts = field(default_factory=Drifts)
     hooks: CallHooks = CallHooks()
     collision_policy: CollisionPolicy = refuse
     generation: int = 1

@@ -7,6 +7,7 @@ so nothing is a tool here that the contract has not accepted.
 import copy
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -25,6 +26,7 @@ from toolkit.contract import (
     constructor_plan,
     judge_pydantic_model,
     label,
+    origin_of,
 )
 from toolkit.errors import (
     InvalidToolError,
@@ -97,6 +99,17 @@ class CompiledTool:
     def name(self) -> ToolName:
         """The bare name the author gave it."""
         return self.definition.name
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its code is imported; it is."""
+        return True
+
+    def begin_loading(self) -> "Future[CompiledTool]":
+        """Return a future that has the tool already."""
+        done: Future[CompiledTool] = Future()
+        done.set_result(self)
+        return done
 
     def instantiate(self, user: UserContext) -> object:
         """Make this user's own instance. Each call makes a new one; none is kept.
@@ -229,25 +242,6 @@ def compile_examined(
         why = f"cannot be offered to callers: {describe_error(error)}. {reason.remedy}"
         text = f"{contract.method} of {label(subject)} {why}"
         raise InvalidToolError(origin, str(reason), text) from error
-
-
-def origin_of(target: object) -> Origin:
-    """Return where an object handed in was defined, whatever it does.
-
-    Raises:
-        KeyboardInterrupt: The user interrupts.
-    """
-    cls = target if issubclass(type(target), type) else type(target)
-    kind = type.__dict__["__qualname__"].__get__(cls)
-    try:
-        subject = Subject(target, "execute")
-        module, name = subject.read("__module__"), subject.read("__qualname__")
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - reading an instance may run its class's code
-        module, name = class_space(type(target)).get("__module__"), kind
-    shown = name if type(name) is str else kind
-    return Origin(reference=f"{module}:{shown}" if type(module) is str else shown)
 
 
 def _compile(

@@ -13,12 +13,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import EnumMeta, StrEnum
 from inspect import Parameter, signature
-from types import BuiltinFunctionType, FunctionType, GenericAlias, MethodType, UnionType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GenericAlias,
+    MethodType,
+    ModuleType,
+    UnionType,
+)
 from typing import Annotated, Final, Self, Union, get_args, get_origin
 
 from toolkit.context import UserContext
 from toolkit.errors import describe_error
 from toolkit.naming import name_fault, suggest_name
+from toolkit.origin import Origin
 
 SCHEMA_TEXT: Final = "BaseModel classes are data schemas, not executable tools"
 
@@ -354,6 +362,46 @@ def _parameters(init: object) -> _Parameters:
         if one.kind not in variadic:
             shown = "" if one.kind is Parameter.POSITIONAL_ONLY else one.name
             yield shown, one.annotation, one.default is Parameter.empty
+
+
+def origin_of(target: object) -> Origin:
+    """Return where an object handed in was defined, whatever it does.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    cls = target if issubclass(type(target), type) else type(target)
+    kind = _read_qualname(cls)
+    try:
+        subject = Subject(target, "execute")
+        module, name = subject.read("__module__"), subject.read("__qualname__")
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - reading an instance may run its class's code
+        module, name = class_space(type(target)).get("__module__"), kind
+    shown = name if type(name) is str else kind
+    return Origin(reference=f"{module}:{shown}" if type(module) is str else shown)
+
+
+def identity_of(target: object) -> str:
+    """Return where an object itself is defined, as ``module:name``.
+
+    Empty when there is nothing, or something else, under the name it goes by. Runs none
+    of its code but what `origin_of` may.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    reference = origin_of(target).reference
+    name, _, path = reference.partition(":")
+    found: object = sys.modules.get(name)
+    for part in path.split("."):
+        if issubclass(type(found), ModuleType):
+            found = vars(found).get(part)
+        else:
+            is_class = issubclass(type(found), type)
+            found = class_space(found).get(part) if is_class else None
+    return reference if found is target else ""
 
 
 def wants(annotation: object, kind: type) -> bool:

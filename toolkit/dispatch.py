@@ -30,10 +30,12 @@ from toolkit.errors import (
     ToolkitError,
     ToolNotFoundError,
     ToolTimeoutError,
+    ToolUnavailableError,
     kind_of_error,
 )
 from toolkit.events import EventType, Sink, ToolEvent, deliver, redact
 from toolkit.executors import Executor, Invoke
+from toolkit.executors.loading import watch
 from toolkit.policy import AccessPolicy
 from toolkit.settings import Settings
 from toolkit.signature import Arguments
@@ -173,7 +175,11 @@ class UnifiedToolDispatcher:
         started = time.perf_counter()
         call_id = uuid4().hex
         try:
-            call = self._admit(name, arguments, timeout, call_id)
+            listed = self._permitted(name, timeout)
+            if not listed.tool.is_loaded:
+                await self._load(name, listed, timeout)
+            spent = time.perf_counter() - started
+            call = self._admit(name, listed, arguments, timeout, call_id, spent)
         except ToolkitError as error:
             return self._failure(name, call_id, started, error)
         return await self._run(call, started)
@@ -213,16 +219,61 @@ class UnifiedToolDispatcher:
 
     # --- before it starts ----------------------------------------------------------
 
-    def _admit(
-        self, name: str, arguments: Arguments, timeout: float | None, call_id: str
-    ) -> ToolCall:
-        """Find, authorize, validate and limit; nothing has run when this raises."""
+    def _permitted(self, name: str, timeout: float | None) -> ListedTool:
+        """Find and authorize."""
         if self._is_closed:
             raise RegistryClosedError(self.registry.name)
         if timeout is not None and not isinstance(cast("object", timeout), int | float):
             raise InvalidArgumentsError(name, [("timeout", "give seconds, or nothing")])
         listed = self._find(name)
         self._authorize(name, listed)
+        return listed
+
+    async def _load(
+        self,
+        name: str,
+        listed: ListedTool,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+    ) -> None:
+        """Let a tool that is known from before be imported, in a thread of its own.
+
+        Its code may say something else than what it was listed with; so it is
+        authorized once more, by what the code says.
+
+        Raises:
+            ToolCancelledError: The dispatcher is closed meanwhile.
+            ToolTimeoutError: The deadline passes meanwhile.
+            ToolUnavailableError: It cannot be imported any more.
+        """
+        loading = listed.tool.begin_loading()
+        waiter = watch(loading)
+        self._waiting.add(waiter)
+        allowed = self._seconds_allowed(listed, timeout)
+        try:
+            await asyncio.wait({waiter}, timeout=allowed)
+        finally:
+            self._waiting.discard(waiter)
+            waiter.cancel()
+        if self._is_closed:
+            raise ToolCancelledError(name)
+        if not loading.done():
+            raise ToolTimeoutError(name, allowed or 0.0)
+        error = loading.exception()
+        if error is not None:  # an error of this call's own: others wait for it too
+            detail = getattr(error, "detail", f"it raised {kind_of_error(error)}")
+            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
+        self._authorize(name, listed)
+
+    def _admit(
+        self,
+        name: str,
+        listed: ListedTool,
+        arguments: Arguments,
+        timeout: float | None,
+        call_id: str,
+        spent: float,
+    ) -> ToolCall:
+        """Validate and limit; nothing has run when this raises."""
         checked = listed.tool.signature.validate(name, arguments)
         limit = self._settings.max_concurrent_calls
         running = self._places_taken()
@@ -233,7 +284,7 @@ class UnifiedToolDispatcher:
             user=self.user_context,
             call_id=call_id,
             tool_name=name,
-            deadline=None if allowed is None else time.monotonic() + allowed,
+            deadline=None if allowed is None else time.monotonic() + allowed - spent,
         )
         return ToolCall(
             listed=listed, arguments=checked, context=context, seconds_allowed=allowed

@@ -17,6 +17,7 @@
     │   ├── FactoryNotFoundError     also KeyError
     │   ├── UnknownRegistryTypeError also ValueError
     │   ├── ToolNotFoundError        also KeyError; near names of this user's tools only
+    │   ├── ToolUnavailableError     also RuntimeError; it cannot be loaded now
     │   └── ToolConstructionError    also RuntimeError; for this user
     ├── ToolCallError                told to the caller of that one call
     │   ├── InvalidArgumentsError    also ValueError; path and reason per argument
@@ -29,6 +30,7 @@
     │   └── CallLimitError           also RuntimeError; too many calls at once
     ├── InvalidNameError             also ValueError
     ├── InvalidUserContextError      also ValueError
+    ├── NoEarlierCatalogError        also RuntimeError; there is nothing to roll back to
     ├── ConfigurationError           also ValueError; setting, value, what would do
     └── MissingExtraError            also ImportError; what to install
 
@@ -103,17 +105,21 @@ class PluginLoadError(DiscoveryError):
 
     code: ClassVar[str] = "plugin_load_failed"
 
-    def __init__(self, origin: Origin, detail: str, traceback: str = "") -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        detail: str,
+        traceback: str = "",
+        remedy: str = "Repair that package, or put its distribution on the deny list.",
+    ) -> None:
         """Keep the cause as text, so that no frame of the plugin stays alive."""
         super().__init__(origin, detail)
-        self.args = (origin, detail, traceback)
+        self.args = (origin, detail, traceback, remedy)
         self.traceback = traceback
+        self.remedy = remedy
 
     def _text(self) -> str:
-        return (
-            f"{self.origin} could not be loaded: {self.detail}. "
-            "Repair that package, or put its distribution on the deny list."
-        )
+        return f"{self.origin} could not be loaded: {self.detail}. {self.remedy}"
 
 
 class InvalidToolError(DiscoveryError, ValueError):
@@ -304,17 +310,30 @@ class ToolNotFoundError(RegistryError, KeyError):
         return f"no tool named {str(self.name)[:80]!r} for this user.{hint}"
 
 
-class ToolConstructionError(RegistryError, RuntimeError):
-    """A tool's constructor failed for this user; the cause is chained."""
-
-    code: ClassVar[str] = "tool_construction_failed"
-
+class _StartingToolError(RegistryError, RuntimeError):
     def __init__(self, name: str, origin: Origin, detail: str) -> None:
-        """Keep which tool it is, where it comes from, and what it raised."""
         super().__init__(name, origin, detail)
         self.name = name
         self.origin = origin
         self.detail = detail
+
+
+class ToolUnavailableError(_StartingToolError):
+    """A tool that is listed from the cache or a manifest cannot be loaded now.
+
+    `detail` says which kind of failure it was; its text is in the operator's log.
+    """
+
+    code: ClassVar[str] = "tool_unavailable"
+
+    def _text(self) -> str:
+        return f"tool {self.name!r} of {self.origin} cannot be loaded: {self.detail}"
+
+
+class ToolConstructionError(_StartingToolError):
+    """A tool's constructor failed for this user; the cause is chained."""
+
+    code: ClassVar[str] = "tool_construction_failed"
 
     def _text(self) -> str:
         return f"tool {self.name!r} of {self.origin} failed to start: {self.detail}"
@@ -483,6 +502,23 @@ class InvalidUserContextError(ToolkitError, ValueError):
         return (
             f"UserContext.{self.field} {self.detail}. "
             "Pass what your authentication established."
+        )
+
+
+class NoEarlierCatalogError(ToolkitError, RuntimeError):
+    """A roll-back was asked for, and no earlier catalog is kept."""
+
+    code: ClassVar[str] = "no_earlier_catalog"
+
+    def __init__(self, generation: int) -> None:
+        """Keep the generation that is in use."""
+        super().__init__(generation)
+        self.generation = generation
+
+    def _text(self) -> str:
+        return (
+            f"no catalog before generation {self.generation} is kept. "
+            "Only a refresh makes something to roll back from."
         )
 
 

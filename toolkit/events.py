@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic_core import to_json, to_jsonable_python
 
@@ -73,6 +73,41 @@ class ToolEvent:
             return write({**facts, "arguments": None}).decode()
 
 
+class CatalogEventType(StrEnum):
+    """The kinds of catalog event; the values go on the wire."""
+
+    CATALOG_REFRESHED = "catalog_refreshed"
+    CATALOG_ROLLED_BACK = "catalog_rolled_back"
+    CATALOG_REFRESH_FAILED = "catalog_refresh_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogEvent:
+    """One change, or failed change, of the tools of a process. Immutable.
+
+    Attributes:
+        type: What happened.
+        generation: The catalog that new systems are made from now.
+        previous: The one that they were made from before.
+        status: What discovery says of the new one: healthy, degraded or empty.
+        added: Qualified names of tools that were not there before, sorted.
+        removed: Those that are no more there, sorted.
+        changed: Those whose definition is another one, sorted.
+        detail: What a failed refresh failed of; empty otherwise.
+        timestamp: When, in UTC.
+    """
+
+    type: CatalogEventType
+    generation: int
+    previous: int
+    status: str
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    detail: str = ""
+    timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
 class CheckedArguments(dict[str, Any]):
     """Checked arguments, by parameter name. Belongs to one call.
 
@@ -90,6 +125,9 @@ class CheckedArguments(dict[str, Any]):
 
 
 Sink = Callable[[ToolEvent], None]
+CatalogSink = Callable[[CatalogEvent], None]
+
+E = TypeVar("E", ToolEvent, CatalogEvent)
 
 
 def redact(value: object, secret_fields: frozenset[str]) -> Any:  # noqa: ANN401 - any JSON value
@@ -119,7 +157,7 @@ def _blank(value: Any, fields: frozenset[str]) -> Any:  # noqa: ANN401 - any JSO
     return value
 
 
-def deliver(event: ToolEvent, sinks: Iterable[Sink]) -> None:
+def deliver(event: E, sinks: Iterable[Callable[[E], None]]) -> None:
     """Tell every sink; one that raises is logged, and the others are still told."""
     for sink in sinks:
         try:

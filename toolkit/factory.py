@@ -14,7 +14,8 @@ from toolkit.catalog import ListedTool, ToolCatalog, ToolView
 from toolkit.cleanup import close_later, close_now
 from toolkit.compiler import CompiledTool, compile_tool
 from toolkit.context import UserContext
-from toolkit.contract import STRICT, ToolContract
+from toolkit.contract import STRICT, ToolContract, identity_of
+from toolkit.deferred import DeferredTool
 from toolkit.dispatch import ToolResult, UnifiedToolDispatcher
 from toolkit.errors import (
     FactoryClosedError,
@@ -280,11 +281,34 @@ class UserContextToolFactory:
         self.is_closed = False
         self._registry_factory = registry_factory
         self._dispatcher_factory = dispatcher_factory
-        self._sinks = (*sinks, *self.catalog.hooks.observers)
+        self._own_sinks = tuple(sinks)
+        self._sinks = (*self._own_sinks, *self.catalog.hooks.observers)
         self._views = _Views(self.catalog, self.policy)
         self._compiled = _Compiled()
         self._ledger = _Ledger()
-        self._published = {id(one.tool.target) for one in self.catalog.view}
+        self._published = _Published(self.catalog)
+
+    def over(
+        self, catalog: ToolCatalog, settings: Settings
+    ) -> "UserContextToolFactory":
+        """Return a factory over another catalog that shares all else with this one.
+
+        They count their systems together and run calls in the same executors; closing
+        either of them does not close those of the other.
+        """
+        other = UserContextToolFactory(
+            catalog,
+            registry_factory=self._registry_factory,
+            dispatcher_factory=self._dispatcher_factory,
+            settings=settings,
+            contract=self.contract,
+            sinks=self._own_sinks,
+            threads=self.threads,
+        )
+        other.inline = self.inline
+        other._ledger = self._ledger
+        other._compiled = self._compiled
+        return other
 
     def create_user_tool_system(
         self,
@@ -364,8 +388,8 @@ class UserContextToolFactory:
         """Compile what is handed in; what is there already is not taken twice."""
         accepted, rejected = [], []
         given = {id(one): one for one in candidates}  # in order, and held: ids stay
-        for key, candidate in given.items():
-            if key in self._published:
+        for candidate in given.values():
+            if candidate in self._published:
                 continue
             try:
                 accepted.append(self._compile(candidate))
@@ -383,6 +407,25 @@ class UserContextToolFactory:
             known = compile_tool(cls, contract=self.contract)
             self._compiled.keep(cls, known)
         return known
+
+
+class _Published:
+    """Tells what a catalog has already; keeps no more alive than the catalog does."""
+
+    def __init__(self, catalog: ToolCatalog) -> None:
+        loaded = (one.tool for one in catalog.view if one.tool.is_loaded)
+        self._targets = {id(tool.target) for tool in loaded}
+        self._identities = {
+            one.tool.identity
+            for one in catalog.view
+            if isinstance(one.tool, DeferredTool) and one.tool.identity
+        }
+
+    def __contains__(self, candidate: object) -> bool:
+        if id(candidate) in self._targets:
+            return True
+        # what is not imported yet is known by where it is defined
+        return bool(self._identities) and identity_of(candidate) in self._identities
 
 
 class _Compiled:

@@ -8,14 +8,13 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from opcode import opmap
 from operator import is_
 from typing import Any, Final
-
-from pydantic import TypeAdapter
 
 from toolkit.errors import kind_of_error
 
@@ -28,13 +27,13 @@ _RAISE: Final = opmap["RAISE_VARARGS"]
 _IMPORT_LISTS: Final = ("path", "meta_path", "path_hooks")
 
 
-@cache
 def start_pydantic(left_out: frozenset[str] = frozenset()) -> None:
     """Let pydantic load its own plugins now, and survive what they are.
 
     With its first schema pydantic reads the metadata of every installed distribution
     and imports what publishes in its group; one broken neighbour would make the first
-    tool fail. It tries only once, so that no schema built later can fail of it.
+    tool fail. It tries only once, so that no schema built later can fail of it. Where
+    its plugins are switched off it does not even look, and this does nothing.
 
     Args:
         left_out: Entry points of pydantic's group that must not be imported.
@@ -42,8 +41,21 @@ def start_pydantic(left_out: frozenset[str] = frozenset()) -> None:
     Raises:
         KeyboardInterrupt: The user interrupts.
     """
+    if os.environ.get(PYDANTIC_SWITCH) not in _ALL:
+        load_pydantic_plugins(left_out)
+
+
+@cache
+def load_pydantic_plugins(left_out: frozenset[str]) -> None:
+    """Do what `start_pydantic` promises, once for the process.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    from pydantic import TypeAdapter  # noqa: PLC0415 - what is known needs no pydantic
+
     before = os.environ.get(PYDANTIC_SWITCH)
-    if left_out and before not in _ALL:
+    if left_out:
         names = ([before] if before else []) + sorted(left_out)
         os.environ[PYDANTIC_SWITCH] = ",".join(names)
     try:
@@ -55,10 +67,66 @@ def start_pydantic(left_out: frozenset[str] = frozenset()) -> None:
         text = "pydantic cannot load its own plugins (%s); it goes on without"
         logger.warning(text, kind, exc_info=error)
     finally:
-        if before is not None:
-            os.environ[PYDANTIC_SWITCH] = before
-        else:
-            os.environ.pop(PYDANTIC_SWITCH, None)
+        _put(PYDANTIC_SWITCH, before)
+
+
+def _put(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
+
+
+class _Switch:
+    """Switches pydantic's search for plugins off while somebody wants that.
+
+    One for the process, like the variable it sets.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before: str | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._before = os.environ.get(PYDANTIC_SWITCH)
+                os.environ[PYDANTIC_SWITCH] = _ALL[0]
+
+    def __exit__(self, *exc_info: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                _put(PYDANTIC_SWITCH, self._before)
+
+
+_switch: Final = _Switch()
+
+
+@contextmanager
+def pydantic_ready(left_out: frozenset[str] | None) -> Iterator[None]:
+    """Run code that may build pydantic's first schema.
+
+    Where nobody publishes in pydantic's group, the search for its plugins, which reads
+    the metadata of every installed distribution, is switched off meanwhile.
+
+    Args:
+        left_out: Entry points of that group that must not be imported; None where
+            nobody publishes in it.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+
+    Source: pydantic 2.14 docs, "Plugins", ``PYDANTIC_DISABLE_PLUGINS``.
+    """
+    if left_out is not None:
+        start_pydantic(left_out)
+        yield
+        return
+    with _switch:
+        yield
 
 
 @contextmanager

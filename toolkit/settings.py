@@ -6,7 +6,6 @@ load pydantic. Values are checked here, once; the rest of the code trusts them.
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -17,6 +16,8 @@ from typing import Any, Final, Literal, get_args
 from toolkit.errors import ConfigurationError
 
 Collisions = Literal["refuse", "qualify"]
+FirstContact = Literal["child", "in_process"]
+Trust = Literal["installed", "locked"]
 
 FILE_NAME: Final = "toolkit.toml"
 PREFIX: Final = "TOOLKIT_"
@@ -53,6 +54,16 @@ class Settings:
         max_result_bytes: Size of a result's JSON beyond which it is cut and flagged.
         redact_fields: Argument names whose values are blanked out in events.
         strict: Whether discovery raises all its faults at the end.
+        cache: Whether what is found is kept for the next start.
+        first_contact: Where a package that is not yet known is imported and judged:
+            ``child`` is a process of its own, ``in_process`` is this one.
+        contact_timeout: Seconds that one package may take in that child process.
+        contact_memory_bytes: Memory that the child process may take.
+        tolerate: Distributions that may leave threads, exit handlers or changed
+            functions of others behind when they are imported.
+        trust: ``installed`` imports what is installed; ``locked`` only what is as
+            `lock_file` says.
+        lock_file: The file that ``toolkit lock`` writes.
 
     Raises:
         ConfigurationError: A value has the wrong type or is out of range; the error
@@ -73,6 +84,13 @@ class Settings:
     max_result_bytes: int = 1_048_576
     redact_fields: frozenset[str] = REDACTED_FIELDS
     strict: bool = False
+    cache: bool = True
+    first_contact: FirstContact = "in_process"
+    contact_timeout: float = 10.0
+    contact_memory_bytes: int = 2_147_483_648
+    tolerate: frozenset[str] = frozenset()
+    trust: Trust = "installed"
+    lock_file: str = "toolkit.lock"
 
     def __post_init__(self) -> None:
         """Check and normalise every field."""
@@ -87,6 +105,7 @@ class Settings:
         path: str | os.PathLike[str] | None = None,
         *,
         environ: Mapping[str, str] | None = None,
+        **defaults: Any,  # noqa: ANN401 - any setting
     ) -> "Settings":
         """Read ``toolkit.toml``, then let ``TOOLKIT_*`` variables override it.
 
@@ -95,6 +114,8 @@ class Settings:
                 the working directory where there is one.
             environ: Instead of the process's environment. Lists are separated by
                 commas; mappings are JSON objects.
+            **defaults: Settings that hold where neither the file nor a variable says
+                anything.
 
         Raises:
             ConfigurationError: The file is missing though named, is not TOML, has an
@@ -103,7 +124,7 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         _refuse_slips(environ)
-        values = _read_file(path or environ.get(f"{PREFIX}CONFIG") or None)
+        values = defaults | _read_file(path or environ.get(f"{PREFIX}CONFIG") or None)
         for item in fields(cls):
             text = environ.get(PREFIX + item.name.upper())
             if text is not None:
@@ -127,6 +148,8 @@ def _read_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
     file = Path(path or FILE_NAME)
     if path is None and not file.is_file():
         return {}
+    import tomllib  # noqa: PLC0415 - 15 ms, and often there is no file
+
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -152,7 +175,7 @@ def _from_text(name: str, text: str) -> object:
         return _FLAGS[text.lower()]
     if _CHECKS[name] in (_name_set, _optional_name_set, _name_tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    if _CHECKS[name] is _choice or text == "none":
+    if _CHECKS[name] in (_text, *_CHOICES) or text == "none":
         return text
     try:
         return json.loads(text)
@@ -196,11 +219,29 @@ def _set_map(name: str, value: object) -> Mapping[str, frozenset[str]]:
     )
 
 
-def _choice(name: str, value: object) -> object:
-    if value not in get_args(Collisions):
-        remedy = f"use one of {', '.join(get_args(Collisions))}"
-        raise ConfigurationError(name, value, remedy)
+def _one_of(choices: object) -> Callable[[str, object], object]:
+    allowed = get_args(choices)
+
+    def check(name: str, value: object) -> object:
+        if value not in allowed:
+            remedy = f"use one of {', '.join(allowed)}"
+            raise ConfigurationError(name, value, remedy)
+        return value
+
+    return check
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(name, value, "give a text that is not empty")
     return value
+
+
+def _seconds(name: str, value: object) -> float:
+    seconds = None if value in (None, "none") else _optional_seconds(name, value)
+    if seconds is None:
+        raise ConfigurationError(name, value, "give seconds above 0")
+    return seconds
 
 
 def _optional_seconds(name: str, value: object) -> float | None:
@@ -228,10 +269,12 @@ _FLAGS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
+_CHOICES: Final = (_one_of(Collisions), _one_of(FirstContact), _one_of(Trust))
 _EXAMPLES: Final[Mapping[Callable[[str, object], Any], str]] = {
     _flag: "give true or false",
     _count: "give a whole number of 1 or more",
     _optional_seconds: "give seconds above 0, or none for no limit",
+    _seconds: "give seconds above 0",
     _string_map: 'give a JSON object such as {"word_count": "toolkit-text"}',
     _set_map: 'give a JSON object such as {"admin": ["costs:read"]}',
 }
@@ -241,7 +284,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "deny": _name_set,
     "modules": _name_tuple,
     "prefer": _string_map,
-    "collisions": _choice,
+    "collisions": _CHOICES[0],
     "role_scopes": _set_map,
     "allow_tools": _optional_name_set,
     "deny_tools": _name_set,
@@ -251,4 +294,11 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "max_result_bytes": _count,
     "redact_fields": _name_set,
     "strict": _flag,
+    "cache": _flag,
+    "first_contact": _CHOICES[1],
+    "contact_timeout": _seconds,
+    "contact_memory_bytes": _count,
+    "tolerate": _name_set,
+    "trust": _CHOICES[2],
+    "lock_file": _text,
 }

@@ -67,7 +67,7 @@ def outcome(
     catalog, report = result
     findings = tuple(replace(one, seconds=0.0) for one in report.findings)
     origins = tuple(catalog.origin(name) for name in catalog.names())
-    agents = {name: origin for name, (_, origin) in catalog.agents.items()}
+    agents = {name: one.origin for name, one in catalog.agents.items()}
     return (
         findings,
         report.collisions,

@@ -60,6 +60,43 @@ FAULTS: Final = {
         "    if value is None:\n",
         "tests/unit/test_context.py",
     ),
+    "files may change under a record": Fault(
+        "discovery/records.py",
+        "return all(stamp(place) == (time, size) for place, time, size in stamps)",
+        "return all(place for place, time, size in stamps)",
+        "tests/unit/test_records.py",
+    ),
+    "what differs from the cache is not told": Fault(
+        "discovery/loading.py",
+        "if known and changed:",
+        "if not known and changed:",
+        "tests/unit/test_records.py",
+    ),
+    "a known tool is imported without the lock": Fault(
+        "discovery/loading.py",
+        "        if refusal:\n",
+        "        if refusal is None:\n",
+        "tests/unit/test_records.py",
+    ),
+    "a changed file is trusted": Fault(
+        "discovery/trust.py",
+        "        elif was != there:\n",
+        "        elif not was:\n",
+        "tests/unit/test_trust.py",
+    ),
+    "culprits pull their neighbours down": Fault(
+        "discovery/probe.py",
+        "if turn and not _is_clean(record):",
+        "if turn and not record:",
+        "tests/integration/test_probe.py",
+    ),
+    "refresh changes who is there": Fault(
+        "app.py",
+        "            self._now = _Generation(settings, catalog, report, factory)\n"
+        "            self._counts",
+        "            self._now = before\n            self._counts",
+        "tests/integration/test_refresh.py",
+    ),
 }
 
 

@@ -66,6 +66,21 @@ async def one_user(policy: toolkit.AccessPolicy, call: toolkit.ToolCall) -> None
             await system.dispatcher.execute("x", 3)  # type: ignore[arg-type]  # no JSON
 
 
+def watch_catalog(event: toolkit.CatalogEvent) -> None:
+    """Be a sink of changes to the catalog."""
+    assert_type(event.generation, int)
+    assert_type(event.added, tuple[str, ...])
+
+
+def change(kit: toolkit.Toolkit) -> None:
+    """Refresh, and go back."""
+    assert_type(kit.refresh(toolkit.Settings()), toolkit.DiscoveryReport)
+    try:
+        assert_type(kit.rollback(), toolkit.ToolCatalog)
+    except toolkit.NoEarlierCatalogError as error:
+        assert_type(error.generation, int)
+
+
 def watch(event: toolkit.ToolEvent) -> None:
     """Be a sink."""
     assert_type(event.ok, bool | None)

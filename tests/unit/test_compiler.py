@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.unit.hostile import HOSTILE, Model, Unnamed, raising, tool_class
-from toolkit.compiler import CompiledTool, compile_tool, origin_of
+from toolkit.compiler import CompiledTool, compile_tool
 from toolkit.context import ToolContext, UserContext
 from toolkit.contract import (
     ACCEPTED,
@@ -22,6 +22,7 @@ from toolkit.contract import (
     Verdict,
     judge_name,
     judge_pydantic_model,
+    origin_of,
 )
 from toolkit.errors import InvalidToolError, ToolConstructionError
 from toolkit.origin import Origin

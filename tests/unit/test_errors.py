@@ -25,6 +25,7 @@ from toolkit.errors import (
     InvalidToolError,
     InvalidUserContextError,
     MissingExtraError,
+    NoEarlierCatalogError,
     PluginLoadError,
     RegistrationRejectedError,
     RegistryClosedError,
@@ -40,6 +41,7 @@ from toolkit.errors import (
     ToolNotFoundError,
     ToolResultError,
     ToolTimeoutError,
+    ToolUnavailableError,
     UnknownRegistryTypeError,
     describe_error,
     kind_of_error,
@@ -154,6 +156,21 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         "tool_not_found",
         KeyError,
         "no tool named 'ad' for this user.",
+    ),
+    (
+        ToolUnavailableError("add", HERE, "importing it raised OSError"),
+        "tool_unavailable",
+        RuntimeError,
+        f"tool 'add' of {PHRASE} cannot be loaded: importing it raised OSError",
+    ),
+    (
+        NoEarlierCatalogError(2),
+        "no_earlier_catalog",
+        RuntimeError,
+        (
+            "no catalog before generation 2 is kept. "
+            "Only a refresh makes something to roll back from."
+        ),
     ),
     (
         ToolConstructionError("add", HERE, "it raised OSError"),

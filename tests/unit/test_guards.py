@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 
 from tests.distributions import Site
-from toolkit.guards import PYDANTIC_SWITCH, is_interrupt, start_pydantic, steady_imports
+from toolkit.guards import (
+    PYDANTIC_SWITCH,
+    is_interrupt,
+    load_pydantic_plugins,
+    pydantic_ready,
+    start_pydantic,
+    steady_imports,
+)
 
 ROOT = Path(__file__).parents[2]
 TOOL = "class G:\n  name = '{0}'\n  def execute(self) -> int:\n    return 1\n"
@@ -92,13 +99,47 @@ def test_pydantic_is_started_once_and_its_switch_put_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What an operator has switched off stays so, and nothing new is."""
-    start_pydantic.cache_clear()
+    load_pydantic_plugins.cache_clear()
     monkeypatch.setenv(PYDANTIC_SWITCH, "1")
     start_pydantic(frozenset({"spy"}))
     assert os.environ[PYDANTIC_SWITCH] == "1"
+    assert load_pydantic_plugins.cache_info().currsize == 0  # it had nothing to do
     monkeypatch.delenv(PYDANTIC_SWITCH)
     start_pydantic(frozenset({"other"}))
     assert PYDANTIC_SWITCH not in os.environ
+    assert load_pydantic_plugins.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize("before", ["", "other", None])
+def test_search_for_pydantics_plugins_is_off_only_where_nobody_publishes(
+    monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    """Switch it off for as long as somebody needs that, and put it back (B55)."""
+    if before is None:
+        monkeypatch.delenv(PYDANTIC_SWITCH, raising=False)
+    else:
+        monkeypatch.setenv(PYDANTIC_SWITCH, before)
+    with pydantic_ready(None):
+        with pydantic_ready(None):
+            assert os.environ[PYDANTIC_SWITCH] == "__all__"
+        assert os.environ[PYDANTIC_SWITCH] == "__all__"
+    assert os.environ.get(PYDANTIC_SWITCH) == before
+    with pydantic_ready(frozenset()):
+        assert os.environ.get(PYDANTIC_SWITCH) == before
+
+
+@pytest.mark.integration
+def test_discovery_never_makes_pydantic_read_every_distribution(site: Site) -> None:
+    """Build schemas without that search, also where metadata is broken (B55)."""
+    site.install("bad", b"[other]\n\xff")
+    code = (
+        "import sys, importlib.metadata as m\ncount = []\n"
+        "m.entry_points = lambda **_: count.append(1) or []\n"
+        + DISCOVER.format("allow={'alpha'}")
+    )
+    told = run(site, f"{code}print(len(count))").splitlines()
+    assert told[0] == "alpha"
+    assert told[-1] == "0"
 
 
 class Finder:

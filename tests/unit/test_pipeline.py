@@ -18,9 +18,9 @@ from toolkit import (
     hookimpl,
     tool,
 )
-from toolkit.discovery.pipeline import collision_policy, default_sources
+from toolkit.discovery.pipeline import collision_policy
 from toolkit.discovery.report import Candidate, Failure, Kind, Skip
-from toolkit.discovery.sources import EntryPointSource, Found, ModuleSource
+from toolkit.discovery.sources import Found
 from toolkit.naming import ToolName
 
 
@@ -130,7 +130,9 @@ def test_agents_are_kept_apart_from_tools() -> None:
     """List an agent under its name, with its origin, and not as a tool."""
     catalog, report = run(at("a", Sum), at("a", Helper, "agent"), at("a", Sum, "agent"))
     assert catalog.names() == ("sum",)
-    assert catalog.agents["helper"] == (Helper, at("a", Helper, "agent").origin)
+    helper = catalog.agents["helper"]
+    assert helper.load() is Helper
+    assert helper.origin == at("a", Helper, "agent").origin
     assert [one.kind for one in report.rejected] == ["agent"]
 
 
@@ -253,9 +255,10 @@ def test_settings_choose_the_collision_policy(
 
 def test_default_sources_are_installed_packages_and_named_modules() -> None:
     """Look at entry points and at the modules of the settings."""
-    entry_points, modules = default_sources(Settings(modules=("json",)))
-    assert isinstance(entry_points, EntryPointSource)
-    assert isinstance(modules, ModuleSource)
+    settings = Settings(modules=("tests.sample_tools",), deny=frozenset({"x"}))
+    _, report = discover(settings)
+    owners = {one.origin.owner for one in report.findings}
+    assert {"toolkit-text", "tests"} <= owners
 
 
 def test_discovery_without_arguments_uses_both(

@@ -12,17 +12,23 @@ from pydantic import BaseModel
 
 from tests.distributions import Site, good_tool, open_site
 from toolkit import Origin, Settings
-from toolkit.discovery.index import AGENTS, PLUGINS, TOOLS, EntryPoint, Publisher
+from toolkit.discovery.index import (
+    AGENTS,
+    PLUGINS,
+    TOOLS,
+    EntryPoint,
+    Publisher,
+    resolve,
+)
 from toolkit.discovery.report import Candidate, Failure, Skip
 from toolkit.discovery.sources import (
     MAX_ITEMS,
     EntryPointSource,
-    Found,
     ModuleSource,
     ObjectSource,
+    Unjudged,
     load,
     refusal_of,
-    resolve,
 )
 
 
@@ -53,17 +59,17 @@ def publisher(*points: tuple[str, str], name: str = "dist") -> Publisher:
     return Publisher(name, "1.0", tuple(listed))
 
 
-def published(*points: tuple[str, str]) -> list[Found]:
+def published(*points: tuple[str, str]) -> list[Unjudged]:
     return list(EntryPointSource([publisher(*points)], Settings()).candidates())
 
 
-def objects(found: list[Found]) -> list[object]:
+def objects(found: list[Unjudged]) -> list[object]:
     """Return the candidates' objects; anything else fails the test."""
     assert all(isinstance(one, Candidate) for one in found)
     return [one.obj for one in found if isinstance(one, Candidate)]
 
 
-def handed_in(*things: object) -> list[Found]:
+def handed_in(*things: object) -> list[Unjudged]:
     return list(ObjectSource(things).candidates())
 
 

@@ -6,7 +6,16 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from toolkit.cli import calling, doctor, listing, options, why
+from toolkit.cli import (
+    caching,
+    calling,
+    doctor,
+    listing,
+    locking,
+    manifests,
+    options,
+    why,
+)
 from toolkit.cli.session import Choices, parse_pairs, session
 from toolkit.context import UserContext
 
@@ -238,3 +247,69 @@ def call_command(  # noqa: PLR0913 - one parameter for each option
             timeout=timeout,
         )
         raise typer.Exit(calling.call_tool(opened, call))
+
+
+@app.command(
+    "lock",
+    short_help="Write down what is trusted, or compare what is installed with it.",
+    epilog=f"""
+\b
+Examples:
+  toolkit lock                    write toolkit.lock
+  toolkit lock --check            for CI: say what differs, import nothing
+  TOOLKIT_TRUST=locked toolkit list
+
+Locked are the version, the hash of every file, the entry points and the tools of each
+distribution that publishes here, is let in by the lists, and has no fault.
+
+{_STATUS}
+""",
+)
+def lock_command(
+    context: typer.Context,
+    *,
+    check: options.CheckLock = False,
+    file: options.LockFile = None,
+) -> None:
+    """Lock the distributions that publish tools here, as they are now."""
+    with session(context.obj) as opened:
+        act = locking.check_lock if check else locking.write_lock
+        raise typer.Exit(act(opened, file))
+
+
+@app.command(
+    "manifest",
+    short_help="Write down what your package publishes, or check that it is right.",
+    epilog=f"""
+\b
+Examples:
+  toolkit manifest my-package           write it into the package's folder
+  toolkit manifest my-package --check   for CI: say what differs
+
+A package that ships its manifest is listed without being imported, also where there
+is no cache. Its code is imported at the first call, and then counts.
+
+{_STATUS}
+""",
+)
+def manifest_command(
+    context: typer.Context,
+    distribution: options.Distribution,
+    *,
+    check: options.CheckManifest = False,
+) -> None:
+    """Write the manifest of a package that is installed here, for its author."""
+    with session(context.obj) as opened:
+        status = manifests.make_manifest(opened, distribution, is_check=check)
+        raise typer.Exit(status)
+
+
+cache = typer.Typer(no_args_is_help=True, help="The cache of what was found.")
+app.add_typer(cache, name="cache")
+
+
+@cache.command("clear", epilog=_STATUS)
+def cache_clear_command(context: typer.Context) -> None:
+    """Forget what was found in every environment of this user."""
+    with session(context.obj) as opened:
+        raise typer.Exit(caching.clear_cache(opened.output))

@@ -78,7 +78,7 @@ def _print_records(output: Output, view: View) -> None:
     report = view.report
     shown = (*report.accepted, *view.dropped, *report.failed, *report.skipped)
     for one in shown:
-        reason = "-" if one.reason is None else str(one.reason)
+        reason = str(one.reason or one.cause or "-")
         name = one.name or one.origin.entry_point or "-"
         detail = one.detail or "-"
         output.record(one.outcome, one.kind, name, one.origin, reason, detail)

@@ -74,12 +74,12 @@ def tool_entry(one: ListedTool) -> dict[str, Any]:
 
 
 def _agent_entries(catalog: ToolCatalog) -> Iterator[dict[str, str]]:
-    for name, (_, origin) in sorted(catalog.agents.items()):
+    for name, agent in sorted(catalog.agents.items()):
         yield {
             "name": name,
-            "origin": str(origin),
-            "distribution": origin.distribution,
-            "version": origin.version,
+            "origin": str(agent.origin),
+            "distribution": agent.origin.distribution,
+            "version": agent.origin.version,
         }
 
 

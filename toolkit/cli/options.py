@@ -135,3 +135,19 @@ Timeout = Annotated[
         help="Give up after this; the tool's and the operator's limits hold too.",
     ),
 ]
+CheckLock = Annotated[
+    bool,
+    typer.Option("--check", help="Write nothing; say what differs, and exit with 1."),
+]
+LockFile = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="PATH", help="Instead of the setting lock_file."),
+]
+Distribution = Annotated[
+    str,
+    typer.Argument(metavar="DISTRIBUTION", help="Your package, as it is installed."),
+]
+CheckManifest = Annotated[
+    bool,
+    typer.Option("--check", help="Write nothing; say what differs, and exit with 1."),
+]

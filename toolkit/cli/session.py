@@ -33,13 +33,14 @@ class Choices:
     def settings(self) -> Settings:
         """Load the settings and lay the choices over them.
 
-        Strictness is switched off: the command reports faults itself.
+        Strictness is switched off: the command reports faults itself. Unknown packages
+        are met in a child process, unless the settings say otherwise.
 
         Raises:
             ConfigurationError: A setting or an option does not fit.
         """
         preferred = parse_pairs(self.prefer, "--prefer", "NAME=PACKAGE")
-        loaded = Settings.load(self.config)
+        loaded = Settings.load(self.config, first_contact="child")
         return replace(
             loaded,
             allow=frozenset(self.allow) if self.allow else loaded.allow,

@@ -10,6 +10,7 @@ from toolkit.cli.listing import collision_of
 from toolkit.cli.matching import group_of, keys_of, known_names
 from toolkit.cli.missing import explain_missing
 from toolkit.cli.output import Output, listed
+from toolkit.cli.places import place_notes
 from toolkit.cli.session import Session
 from toolkit.cli.view import (
     NOISE,
@@ -20,7 +21,7 @@ from toolkit.cli.view import (
     settings_for,
 )
 from toolkit.contract import RejectionReason
-from toolkit.discovery.report import DiscoveryReport, Finding, Outcome
+from toolkit.discovery.report import Cause, DiscoveryReport, Finding, Outcome
 from toolkit.errors import ConfigurationError
 from toolkit.naming import Collision
 from toolkit.policy import AccessPolicy
@@ -77,6 +78,8 @@ def explain(session: Session, query: str) -> int:
     if answer is None:
         lines = explain_missing(query, scene.settings, known_names(scene.report))
         answer = Explanation(healthy=False, lines=lines)
+    for text, remedy in place_notes(query):
+        answer.fault(text, remedy)
     _print(session.output, answer)
     return 0 if answer.healthy else 1
 
@@ -127,7 +130,8 @@ def _outcome(one: Finding) -> str:
     if one.outcome is Outcome.REJECTED:
         return f"dropped [{one.reason}]"
     if one.outcome is Outcome.FAILED:
-        return "failed to load"
+        is_plain = one.cause in (None, Cause.IMPORT_FAILED)
+        return "failed to load" if is_plain else f"failed to load [{one.cause}]"
     return str(one.outcome)
 
 
@@ -164,7 +168,14 @@ def _explain_failure(answer: Explanation, one: Finding) -> None:
     answer.add(f"{one.detail}")
     _add_traceback(answer, one, "Their traceback:")
     answer.healthy = False
-    answer.add(f"To do: {repair(one.origin)}")
+    answer.add(f"To do: {_remedy(one)}")
+
+
+def _remedy(one: Finding) -> str:
+    """Say what to do about a failure: by its cause, or by what its import lacks."""
+    if one.cause in (None, Cause.IMPORT_FAILED):
+        return repair(one.origin)
+    return one.cause.remedy
 
 
 def _add_traceback(answer: Explanation, one: Finding, title: str) -> None:
@@ -222,7 +233,7 @@ def _explain_group(
     failed = [one for one in group if one.outcome is Outcome.FAILED]
     for one in failed if len(failed) <= MAX_TRACEBACKS else ():
         _add_traceback(answer, one, f"The traceback of {label_of(one)}:")
-    for remedy in dict.fromkeys(repair(one.origin) for one in failed):
+    for remedy in dict.fromkeys(map(_remedy, failed)):
         answer.add(f"To do: {remedy}")
     mine = {one.origin for one in group}
     for collision in scene.report.collisions:

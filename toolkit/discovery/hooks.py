@@ -84,6 +84,11 @@ class Hooks:
                 self._manager.unregister(name=name)
             raise
 
+    @property
+    def has_vetoes(self) -> bool:
+        """Whether anybody implements the veto hook."""
+        return bool(self._manager.hook.toolkit_veto_candidate.get_hookimpls())
+
     def vetoes(self, candidate: "Candidate") -> Iterator[tuple[str, str]]:
         """Ask every veto hook about a candidate.
 

@@ -1,57 +1,193 @@
-"""Which installed distributions publish entry points in our groups."""
+"""Which installed distributions publish entry points in our groups.
 
+Asked of the file that is kept of each environment, or read anew; see the package, which
+has the quick way to a list of entry points, and whose names can be imported from here
+too. Like it, this module imports nothing that takes long.
+
+Source: PyPA specifications, "Entry points", "Recording installed projects" and "Name
+normalization" (2026-11).
+"""
+
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, cast
 
-import importlib_metadata
-from packaging.utils import canonicalize_name
+from toolkit.discovery import (
+    AGENTS,
+    FORMAT,
+    GROUPS,
+    HEADER,
+    PLUGINS,
+    PYDANTIC,
+    READ,
+    SWITCH,
+    TOOLS,
+    EntryPoint,
+    absolute_path,
+    cache_file,
+    cache_folder,
+    entry_points,
+    first_words,
+    has_foreign_finders,
+    is_cache_on,
+    is_private,
+    is_standard_finder,
+    kept_sections,
+    lines_of,
+    load_entry_point,
+    numbers_of,
+    read_header,
+    read_sections,
+    resolve,
+    sum_of,
+)
 
-from toolkit.errors import describe_error
-from toolkit.origin import Origin
+TYPE_CHECKING = False  # type checkers know the name; importing typing takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
-TOOLS: Final = "toolkit.tools"
-AGENTS: Final = "toolkit.agents"
-PLUGINS: Final = "toolkit.plugins"
-GROUPS: Final = (TOOLS, AGENTS, PLUGINS)
-PYDANTIC: Final = "pydantic"
-"""The group that pydantic loads by itself. Pydantic 2.14 docs, "Plugins"."""
+    from toolkit.origin import Origin
+
+__all__ = [
+    "AGENTS",
+    "FORMAT",
+    "GROUPS",
+    "HEADER",
+    "PLUGINS",
+    "PYDANTIC",
+    "READ",
+    "SWITCH",
+    "TOOLS",
+    "EntryPoint",
+    "Index",
+    "Publisher",
+    "absolute_path",
+    "cache_file",
+    "cache_folder",
+    "entry_points",
+    "first_words",
+    "has_foreign_finders",
+    "index",
+    "is_cache_on",
+    "is_private",
+    "is_standard_finder",
+    "load_entry_point",
+    "look",
+    "publishers",
+    "pydantic_plugins",
+    "read_header",
+    "read_sections",
+    "resolve",
+    "state_of",
+    "sum_of",
+]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class EntryPoint:
-    """One entry point of a distribution; the reference is not checked yet."""
-
-    group: str
-    name: str
-    reference: str
-
-
-@dataclass(frozen=True, slots=True, order=True)
 class Publisher:
     """One distribution that publishes in our groups, or whose metadata is broken.
 
+    Immutable by convention; lives as long as whoever asked keeps it.
+
     Attributes:
         name: Normalised as the packaging specs do.
-        version: As its metadata says, empty when it does not.
-        entry_points: Those in our groups, sorted.
+        version: As its metadata folder is called, empty when that does not say.
+        entry_points: Those in the groups that are read, sorted.
         fault: Why some or all of its entry points cannot be read; empty when they can.
+        folder: Its metadata folder; empty when it is not in a plain folder.
     """
 
-    name: str
-    version: str = ""
-    entry_points: tuple[EntryPoint, ...] = ()
-    fault: str = ""
+    __slots__ = ("entry_points", "fault", "folder", "name", "version")
 
-    def origin(self, point: EntryPoint | None = None) -> Origin:
+    def __init__(
+        self,
+        name: str,
+        version: str = "",
+        entry_points: "Iterable[EntryPoint]" = (),
+        fault: str = "",
+        folder: str = "",
+    ) -> None:
+        """Keep what its metadata says."""
+        self.name = name
+        self.version = version
+        self.entry_points = tuple(entry_points)
+        self.fault = fault
+        self.folder = folder
+
+    def origin(self, point: EntryPoint | None = None) -> "Origin":
         """Return the origin of this distribution, or of one of its entry points."""
-        if point is None:
-            return Origin(self.name, self.version)
-        return Origin(self.name, self.version, point.group, point.name, point.reference)
+        from toolkit.origin import Origin  # noqa: PLC0415 - keeps the listing light
+
+        return Origin(self.name, self.version, *(point or ()))
+
+    def key(self) -> tuple[object, ...]:
+        """Return all that is known, to sort by: name first."""
+        return self.name, self.version, self.entry_points, self.fault, self.folder
+
+    def __eq__(self, other: object) -> bool:
+        """Compare all that is known."""
+        return isinstance(other, Publisher) and self.key() == other.key()
+
+    def __lt__(self, other: "Publisher") -> bool:
+        """Sort by name, then by the rest."""
+        return self.key() < other.key()
+
+    def __hash__(self) -> int:
+        """Hash all that is known."""
+        return hash(self.key())
+
+    def __repr__(self) -> str:
+        """Name it."""
+        return f"<Publisher {self.name} {self.version}>"
 
 
-def publishers(path: Sequence[str] | None = None) -> list[Publisher]:
+class Index:
+    """What one look at the path found. Immutable by convention.
+
+    Attributes:
+        folders: The path as it was looked at, absolute, each entry once.
+        publishers: Every distribution with entry points in a group that is read, or
+            with a fault, sorted by name.
+        shadowed: Publishers that an earlier folder on the path hides, each with the
+            metadata folder that hides it.
+        stamps: The modification times of the folders, in nanoseconds; -1 for one that
+            cannot be looked at.
+        files: Every metadata file that may change what is published, with its
+            modification time and its size and mode in one number.
+        is_lasting: Whether nothing but those can change the answer.
+    """
+
+    __slots__ = ("files", "folders", "is_lasting", "publishers", "shadowed", "stamps")
+
+    def __init__(
+        self,
+        folders: "Sequence[str]",
+        stamps: "Sequence[int]",
+        files: "Sequence[tuple[str, int, int]]",
+        publishers: "Sequence[Publisher]",
+        shadowed: "Sequence[tuple[Publisher, str]]" = (),
+        *,
+        is_lasting: bool = True,
+    ) -> None:
+        """Keep what was found."""
+        self.folders = folders
+        self.stamps = stamps
+        self.files = files
+        self.publishers = publishers
+        self.shadowed = shadowed
+        self.is_lasting = is_lasting
+
+    def ours(self) -> list[Publisher]:
+        """Return the publishers in our groups, and those with a fault, by name."""
+        return [
+            one
+            for one in self.publishers
+            if one.fault or any(point[0] in GROUPS for point in one.entry_points)
+        ]
+
+
+# --- asking -------------------------------------------------------------------------
+
+
+def publishers(path: "Sequence[str] | None" = None) -> list[Publisher]:
     """Return the publishers on the path, sorted by name: the order says nothing.
 
     Each distribution is read on its own: one whose metadata is broken is named, and
@@ -59,88 +195,109 @@ def publishers(path: Sequence[str] | None = None) -> list[Publisher]:
     path counts, as it does for an import.
 
     Args:
-        path: Folders to look in, instead of ``sys.path``.
-
-    Source: PyPA specifications, "Entry points" and "Name normalization" (2026-11).
+        path: Folders to look in, instead of ``sys.path``; what they hold is not kept.
     """
-    found: dict[str, Publisher] = {}
-    for distribution in _distributions(sys.path if path is None else path):
-        publisher = _read(distribution)
-        if publisher is not None:
-            found.setdefault(publisher.name, publisher)
-    shown = [one for one in found.values() if one.entry_points or one.fault]
-    return sorted(shown)
+    if path is None:
+        found = index()
+    else:
+        from toolkit.discovery.scan import scan  # noqa: PLC0415 - not on the warm path
+
+        found = scan(path)
+    return found.ours()
 
 
-def pydantic_plugins(is_refused: Callable[[str], bool]) -> frozenset[str]:
+def pydantic_plugins(
+    found: "Index", is_refused: "Callable[[str], bool]"
+) -> frozenset[str] | None:
     """Return pydantic's own entry points, by name, of the refused distributions.
 
     Args:
+        found: What is on the path.
         is_refused: Tells it of a normalised name.
+
+    Returns:
+        The names; None when no distribution at all publishes in pydantic's group.
     """
-    found: set[str] = set()
-    for distribution in _distributions(sys.path):
-        try:
-            name = canonicalize_name(distribution.metadata["Name"])
-            points = [one for one in distribution.entry_points if one.group == PYDANTIC]
-        except Exception:  # noqa: BLE001, S112 - broken metadata: pydantic loads it not
-            continue
-        if points and is_refused(name):
-            found.update(one.name for one in points)
-    return frozenset(found)
+    points = [
+        (publisher.name, point[1])
+        for publisher in found.publishers
+        for point in publisher.entry_points
+        if point[0] == PYDANTIC
+    ]
+    if not points:
+        return None
+    return frozenset(name for owner, name in points if is_refused(owner))
 
 
-def _distributions(path: Sequence[str]) -> Iterator[importlib_metadata.Distribution]:
-    for folder in dict.fromkeys(path):  # a folder that is on the path twice counts once
-        for found in importlib_metadata.distributions(path=[folder]):
-            yield cast("importlib_metadata.Distribution", found)
+def index(*, use_cache: bool = True) -> Index:
+    """Return what the whole path holds: as kept, if that still holds, else read anew.
+
+    Args:
+        use_cache: Whether to read and write the file of this environment. The variable
+            ``TOOLKIT_CACHE=off`` switches it off as well.
+    """
+    kept = kept_sections() if use_cache else None
+    return look(use_cache=use_cache) if kept is None else _unpack(kept)
 
 
-def _read(distribution: importlib_metadata.Distribution) -> Publisher | None:
-    """Read one distribution; None when it has no usable name at all."""
-    fallback = _folder_name(distribution)
+def look(*, use_cache: bool = True) -> Index:
+    """Return what the whole path holds, read anew, whatever is kept.
+
+    Args:
+        use_cache: Whether to write the file of this environment, as in `index`.
+    """
+    from toolkit.discovery.scan import scan  # noqa: PLC0415 - not on the warm path
+
+    found = scan(sys.path)
+    if use_cache and is_cache_on():
+        from toolkit.discovery.cache import keep  # noqa: PLC0415 - as above
+
+        keep(found)
+    return found
+
+
+def state_of(file: str) -> tuple[int, int]:
+    """Return a file's time, and its size and mode; -1 where they cannot be told."""
     try:
-        name = canonicalize_name(distribution.metadata["Name"] or fallback)
-        version = distribution.version or ""
-    except Exception as error:  # noqa: BLE001 - anything can be in a folder of metadata
-        if not _publishes(distribution):
-            return None
-        return Publisher(fallback, fault=f"broken metadata: {describe_error(error)}")
-    try:
-        points = sorted(
-            EntryPoint(one.group, one.name, one.value)
-            for one in distribution.entry_points
-            if one.group in GROUPS
-        )
-    except Exception as error:  # noqa: BLE001 - as above
-        fault = f"broken entry_points.txt: {describe_error(error)}"
-        return Publisher(name, version, fault=fault)
-    return Publisher(name, version, tuple(points), _lost(distribution, points))
+        now = os.stat(file)
+    except (OSError, ValueError):
+        return -1, -1
+    return now.st_mtime_ns, now.st_size << 16 | now.st_mode
 
 
-def _lost(
-    distribution: importlib_metadata.Distribution, points: Sequence[EntryPoint]
-) -> str:
-    """Say which of our groups is written down, but gives nothing (a typo, a BOM)."""
-    text = distribution.read_text("entry_points.txt") or ""
-    found = {point.group for point in points}
-    lost = [group for group in GROUPS if f"[{group}" in text and group not in found]
-    if not lost:
-        return ""
-    why = f"no entry point can be read in its group {', '.join(lost)}"
-    return f"broken entry_points.txt: {why}"
+def _unpack(sections: "Sequence[str]") -> Index:
+    """Turn the sections of a file into what they were made of."""
+    files = zip(
+        lines_of(sections[2]),
+        numbers_of(sections[3]),
+        numbers_of(sections[4]),
+        strict=True,
+    )
+    points: dict[int, list[EntryPoint]] = {}
+    for group, section in zip(READ, sections[7:], strict=True):
+        for name, reference, owner in _points(section):
+            point = EntryPoint(group, name, reference)
+            points.setdefault(owner, []).append(point)
+    found = [
+        Publisher(name, version, sorted(points.get(number, ())), fault, folder)
+        for number, (name, version, fault, folder) in enumerate(_rows(sections[5], 4))
+    ]
+    hidden = [
+        (Publisher(name, version, (), fault, folder), by)
+        for name, version, fault, folder, by in _rows(sections[6], 5)
+    ]
+    return Index(
+        sections[0].split("\n"), numbers_of(sections[1]), [*files], found, hidden
+    )
 
 
-def _folder_name(distribution: importlib_metadata.Distribution) -> str:
-    """Return what the metadata folder is called, where the metadata does not say."""
-    folder = getattr(distribution, "_path", None)
-    stem = getattr(folder, "name", "unknown").partition("-")[0]
-    return canonicalize_name(stem.removesuffix(".dist").removesuffix(".egg"))
+def _points(section: str) -> "Iterable[tuple[str, str, int]]":
+    """Return each name, its reference, and the number of its publisher."""
+    *columns, owners = lines_of(section) or [""]
+    count = len(columns) // 2
+    numbers = map(int, owners.split())
+    return zip(columns[:count], columns[count:], numbers, strict=True)
 
 
-def _publishes(distribution: importlib_metadata.Distribution) -> bool:
-    try:
-        text = distribution.read_text("entry_points.txt") or ""
-    except Exception:  # noqa: BLE001 - unreadable: it may publish
-        return True
-    return any(group in text for group in GROUPS)
+def _rows(section: str, width: int) -> "Iterable[tuple[str, ...]]":
+    return zip(*[iter(lines_of(section))] * width, strict=True)

@@ -2,30 +2,30 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Final
 
-from toolkit.catalog import ToolCatalog, ToolView
-from toolkit.compiler import CompiledTool, compile_examined, end_probe
-from toolkit.contract import ACCEPTED, RejectionReason, ToolContract, Verdict
-from toolkit.discovery.filters import examine
+from toolkit.catalog import CatalogTool, ListedAgent, ToolCatalog, ToolView
+from toolkit.contract import ACCEPTED, RejectionReason, Verdict
+from toolkit.deferred import Drifts
 from toolkit.discovery.hooks import Hooks
-from toolkit.discovery.index import publishers, pydantic_plugins
+from toolkit.discovery.index import Publisher, index, pydantic_plugins
+from toolkit.discovery.installed import InstalledSource
+from toolkit.discovery.loading import Imported, Loader
+from toolkit.discovery.memory import Memory
 from toolkit.discovery.report import (
     Candidate,
+    DeferredCandidate,
     DiscoveryReport,
     Failure,
     Finding,
-    Kind,
+    Judged,
     Outcome,
 )
 from toolkit.discovery.sources import (
-    METHOD_OF,
     CandidateSource,
-    EntryPointSource,
     Found,
     ModuleSource,
     ObjectSource,
@@ -34,8 +34,7 @@ from toolkit.discovery.sources import (
     refusal_of,
 )
 from toolkit.discovery.unmatched import unmatched
-from toolkit.errors import InvalidToolError
-from toolkit.guards import start_pydantic
+from toolkit.guards import pydantic_ready
 from toolkit.naming import (
     Claim,
     CollisionPolicy,
@@ -49,10 +48,6 @@ from toolkit.origin import Origin
 from toolkit.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-CONTRACTS: Final[Mapping[Kind, ToolContract]] = {
-    kind: ToolContract(method=method) for kind, method in METHOD_OF.items()
-}
 
 
 def discover(
@@ -77,39 +72,87 @@ def discover(
         log and ``empty`` in the report's `status`.
 
     Raises:
+        ConfigurationError: The lock is asked for, and cannot be read.
         DiscoveryFailedError: With ``settings.strict``: all faults at once.
     """
-    settings = settings or Settings()
+    return discover_again(
+        settings or Settings(), Imported(), sources=sources, objects=objects
+    )
+
+
+def discover_again(
+    settings: Settings,
+    imported: Imported,
+    *,
+    sources: Sequence[CandidateSource] | None = None,
+    objects: Iterable[object] = (),
+) -> tuple[ToolCatalog, DiscoveryReport]:
+    """Do what `discover` does, for an application that will do it again.
+
+    Args:
+        settings: What the operator decided.
+        imported: Takes note of what is imported.
+        sources: As for `discover`.
+        objects: Likewise.
+
+    Returns:
+        The frozen catalog and the report.
+
+    Raises:
+        ConfigurationError: The lock is asked for, and cannot be read.
+        DiscoveryFailedError: With ``settings.strict``: all faults at once.
+    """
     started = time.perf_counter()
-    start_pydantic(_kept_from_pydantic(settings))
-    if sources is None:
-        sources = default_sources(settings)
+    found = index(use_cache=settings.cache)
+    drifts = Drifts()
+    left_out = pydantic_plugins(found, lambda name: bool(refusal_of(name, settings)))
     run = _Run()
-    run.take(found for source in sources for found in source.candidates())
-    run.take(ObjectSource(objects).candidates())
-    run.judge_all()
-    catalog, report = run.catalog(collision_policy(settings))
+    if sources is None:
+        memory = Memory(found.folders, is_on=settings.cache and found.is_lasting)
+        loader = Loader(
+            refusal=_lock(settings),
+            left_out=left_out,
+            drifts=drifts,
+            forget=memory.forget,
+            imported=imported,
+        )
+        installed = InstalledSource(
+            found.ours(), settings, memory=memory, loader=loader
+        )
+        run.take(installed.candidates())
+        sources = (ModuleSource(settings.modules),) if settings.modules else ()
+    handed_in = tuple(objects)
+    if sources or handed_in:
+        with pydantic_ready(left_out):
+            run.take(one for source in sources for one in source.candidates())
+            run.take(ObjectSource(handed_in).candidates())
+    if run.candidates:
+        with pydantic_ready(left_out):
+            run.judge_all()
+    else:
+        run.judge_all()
+    catalog, report = run.catalog(collision_policy(settings), drifts)
     notes = unmatched(settings, report.findings, catalog.view)
     report = replace(report, notes=notes, seconds=time.perf_counter() - started)
-    for note in notes:
-        logger.warning("%s", note)
-    level = logging.ERROR if report.status == "empty" else logging.INFO
-    logger.log(level, "discovery %s", report.summary())
+    _log(report)
     if settings.strict:
         report.raise_faults()
     return catalog, report
 
 
-def default_sources(settings: Settings) -> tuple[CandidateSource, ...]:
-    """Return the sources an application has: installed entry points, named modules."""
-    return (EntryPointSource(publishers(), settings), ModuleSource(settings.modules))
+def _log(report: DiscoveryReport) -> None:
+    for note in report.notes:
+        logger.warning("%s", note)
+    level = logging.ERROR if report.status == "empty" else logging.INFO
+    logger.log(level, "discovery %s", report.summary())
 
 
-def _kept_from_pydantic(settings: Settings) -> frozenset[str]:
-    """Return the plugins of pydantic that the operator's lists keep out."""
-    if settings.allow is None and not settings.deny:
-        return frozenset()
-    return pydantic_plugins(lambda name: bool(refusal_of(name, settings)))
+def _lock(settings: Settings) -> Callable[[Publisher], str]:
+    if settings.trust == "installed":
+        return lambda _: ""
+    from toolkit.discovery.trust import Lock, refusal  # noqa: PLC0415 - seldom needed
+
+    return partial(refusal, Lock.read(settings.lock_file))
 
 
 def collision_policy(settings: Settings) -> CollisionPolicy:
@@ -124,7 +167,7 @@ class _Accepted:
 
     candidate: Candidate
     name: ToolName
-    tool: CompiledTool | None
+    tool: "CatalogTool | None"
     seconds: float
 
 
@@ -134,15 +177,18 @@ class _Run:
 
     hooks: Hooks = field(default_factory=Hooks)
     candidates: list[Candidate] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     accepted: list[_Accepted] = field(default_factory=list)
-    _origins: dict[int, Origin] = field(default_factory=dict)
+    _origins: dict[object, Origin] = field(default_factory=dict)
 
     def take(self, found: Iterable[Found]) -> None:
         """Sort what a source yields into candidates and what is settled already."""
         for one in found:
             if isinstance(one, Candidate):
                 self.candidates.append(one)
+            elif isinstance(one, Judged):
+                self.judged.append(one)
             elif isinstance(one, Failure):
                 self._fail(one)
             else:
@@ -150,36 +196,42 @@ class _Run:
                 self.findings.append(replace(skipped, detail=one.detail))
 
     def judge_all(self) -> None:
-        """Judge the candidates in an order of their own, after all hooks are known."""
-        ordered = sorted(self.candidates, key=lambda one: (one.origin, one.attribute))
-        for candidate in ordered:
+        """Judge everything in an order of its own, after all hooks are known."""
+        for candidate in sorted(self.candidates, key=_order):
             if candidate.kind == "plugin":
                 self._register(candidate)
-        for candidate in ordered:
-            if candidate.kind != "plugin":
-                got = load(partial(self._judge, candidate), candidate.origin)
-                if got.error is not None:  # what no verdict is made of: an interrupt
-                    self._fail(
-                        failure(
-                            got.error, candidate.origin, candidate.kind, got.seconds
-                        )
-                    )
+        waiting: list[Candidate | Judged] = [
+            *(one for one in self.candidates if one.kind != "plugin"),
+            *self.judged,
+        ]
+        for one in sorted(waiting, key=_order):
+            self._settle(one if isinstance(one, Judged) else self._judge(one))
 
-    def catalog(self, policy: CollisionPolicy) -> tuple[ToolCatalog, DiscoveryReport]:
+    def catalog(
+        self, policy: CollisionPolicy, drifts: Drifts
+    ) -> tuple[ToolCatalog, DiscoveryReport]:
         """Settle the names and freeze everything."""
-        tools = [one.tool for one in self.accepted if one.tool is not None]
+        tools = [
+            one.tool
+            for one in self.accepted
+            if one.tool is not None and one.candidate.kind == "tool"
+        ]
         view = ToolView(tools, policy)
         agents = [one for one in self.accepted if one.candidate.kind == "agent"]
         claims = [Claim(one.name, one.candidate.origin) for one in agents]
         naming = give_names(claims, policy)
-        pairs = zip(naming.listed, agents, strict=True)
         catalog = ToolCatalog(
             view=view,
             agents=MappingProxyType(
-                {name: (one.candidate.obj, one.candidate.origin) for name, one in pairs}
+                {
+                    name: ListedAgent(name, one.candidate.origin, one.tool)
+                    for name, one in zip(naming.listed, agents, strict=True)
+                    if one.tool is not None
+                }
             ),
             hooks=self.hooks.for_calls(),
             collision_policy=policy,
+            drifts=drifts,
         )
         listed = {id(one.tool): one.definition for one in view}
         names = dict(zip(map(id, agents), naming.listed, strict=True))
@@ -213,6 +265,7 @@ class _Run:
                 detail=one.detail,
                 traceback=one.traceback,
                 seconds=one.seconds,
+                cause=one.cause,
             )
         )
 
@@ -227,40 +280,44 @@ class _Run:
         spent = candidate.seconds + got.seconds
         self.accepted.append(_Accepted(candidate, label, None, spent))
 
-    def _judge(self, candidate: Candidate) -> None:
-        started = time.perf_counter()
-        verdict, tool = self._compiled(candidate)
-        seconds = candidate.seconds + time.perf_counter() - started
-        if verdict.accepted and tool is not None:
-            kept = tool if candidate.kind == "tool" else None
-            self.accepted.append(_Accepted(candidate, tool.name, kept, seconds))
-            self._origins[id(candidate.obj)] = candidate.origin
-        else:
-            self._reject(candidate, verdict, seconds)
+    def _judge(self, candidate: Candidate) -> Judged | Failure:
+        from toolkit.discovery.judging import judge_candidate  # noqa: PLC0415 - needs pydantic
 
-    def _compiled(self, candidate: Candidate) -> tuple[Verdict, CompiledTool | None]:
-        contract = CONTRACTS[candidate.kind]
-        verdict, subject = examine(candidate, contract)
-        try:
-            if verdict.accepted:
-                verdict = self._outside_rules(candidate)
-            if verdict.accepted and subject is not None:
-                return verdict, compile_examined(subject, contract, candidate.origin)
-        except InvalidToolError as error:
-            verdict = Verdict(RejectionReason(error.reason), error.detail)
-        finally:
-            end_probe(subject)
-        return verdict, None
+        return judge_candidate(candidate, self._outside_rules)
+
+    def _settle(self, one: Judged | Failure) -> None:
+        """Accept or reject what was judged, by the rules that look at all of it."""
+        if isinstance(one, Failure):
+            self._fail(one)
+            return
+        candidate, tool, verdict = one.candidate, one.tool, one.verdict
+        if verdict.accepted:
+            verdict = self._known(one)
+        if verdict.accepted and isinstance(candidate, DeferredCandidate):
+            verdict = self._outside_rules(candidate)
+        if not verdict.accepted or tool is None:
+            self._reject(candidate, verdict, one.seconds)
+            return
+        self.accepted.append(_Accepted(candidate, tool.name, tool, one.seconds))
+        if one.identity:
+            self._origins[one.identity] = candidate.origin
+        if tool.is_loaded:
+            self._origins[id(tool.target)] = candidate.origin
+
+    def _known(self, one: Judged) -> Verdict:
+        """Reject what is accepted already, under another entry point."""
+        known = self._origins.get(one.identity) if one.identity else None
+        if known is None and one.tool is not None and one.tool.is_loaded:
+            known = self._origins.get(id(one.tool.target))
+        return ACCEPTED if known is None else _twice(known)
 
     def _outside_rules(self, candidate: Candidate) -> Verdict:
         """Judge what no look at the object alone can tell: published twice, vetoed."""
-        known = self._origins.get(id(candidate.obj))
-        if known is not None:
-            reason = RejectionReason.SAME_OBJECT
-            return Verdict(
-                reason, f"it is already accepted as {known}. {reason.remedy}"
-            )
-        for name, why in self.hooks.vetoes(candidate):
+        if not isinstance(candidate, DeferredCandidate):
+            known = self._origins.get(id(candidate.obj))
+            if known is not None:
+                return _twice(known)
+        for name, why in self.hooks.vetoes(candidate) if self.hooks.has_vetoes else ():
             reason = RejectionReason.VETOED
             return Verdict(reason, f"the hook of {name} says: {why}. {reason.remedy}")
         return ACCEPTED
@@ -278,3 +335,13 @@ class _Run:
                 seconds=seconds,
             )
         )
+
+
+def _twice(known: Origin) -> Verdict:
+    reason = RejectionReason.SAME_OBJECT
+    return Verdict(reason, f"it is already accepted as {known}. {reason.remedy}")
+
+
+def _order(one: Candidate | Judged) -> tuple[Origin, str]:
+    candidate = one.candidate if isinstance(one, Judged) else one
+    return candidate.origin, candidate.attribute

@@ -1,12 +1,12 @@
 """What discovery found, and what became of each thing."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from toolkit.contract import RejectionReason
+from toolkit.contract import RejectionReason, ToolContract, Verdict
 from toolkit.errors import (
     DiscoveryError,
     DiscoveryFailedError,
@@ -17,7 +17,89 @@ from toolkit.errors import (
 from toolkit.naming import Collision
 from toolkit.origin import Origin
 
+if TYPE_CHECKING:
+    from toolkit.catalog import CatalogTool
+
 Kind = Literal["tool", "agent", "plugin"]
+
+METHOD_OF: Final[Mapping[Kind, str]] = {"tool": "execute", "agent": "run"}
+CONTRACTS: Final[Mapping[Kind, ToolContract]] = {
+    kind: ToolContract(method=method) for kind, method in METHOD_OF.items()
+}
+"""The judge of each kind of candidate that is judged."""
+
+
+class Cause(StrEnum):
+    """Why something could not be had. The values are stable; `remedy` says what to do.
+
+    Attributes:
+        remedy: What whoever reads the report can do.
+    """
+
+    remedy: str
+
+    def __new__(cls, value: str, remedy: str = "") -> Self:
+        """Attach the remedy to the code."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.remedy = remedy
+        return member
+
+    IMPORT_FAILED = (
+        "import_failed",
+        "Repair that package, or put its distribution on the deny list.",
+    )
+    METADATA_BROKEN = (
+        "metadata_broken",
+        "Install that package again: its metadata is damaged, or written by hand.",
+    )
+    CORE_UNSUPPORTED = (
+        "core_unsupported",
+        (
+            "Install a version of that package made for this toolkit-core, or the "
+            "other way round."
+        ),
+    )
+    NOT_TRUSTED = (
+        "not_trusted",
+        "Look at what differs; if it is meant to, run `toolkit lock` again.",
+    )
+    MANIFEST_DISAGREES = (
+        "manifest_disagrees",
+        (
+            "Its author runs `toolkit manifest` again and publishes a new version; "
+            "until then its code counts."
+        ),
+    )
+    ENDED_PROCESS = (
+        "ended_process",
+        "Repair that package, or put its distribution on the deny list.",
+    )
+    HUNG = (
+        "hung",
+        (
+            "Repair that package, put its distribution on the deny list, or raise the "
+            "setting contact_timeout if it is only slow."
+        ),
+    )
+    TOO_MUCH_MEMORY = (
+        "too_much_memory",
+        (
+            "Repair that package, put its distribution on the deny list, or raise the "
+            "setting contact_memory_bytes."
+        ),
+    )
+    TOO_MUCH_OUTPUT = (
+        "too_much_output",
+        "Repair that package, or put its distribution on the deny list.",
+    )
+    LEFT_BEHIND = (
+        "left_behind",
+        (
+            "Let it do that at its first use, not at import; or name its distribution "
+            "in the setting tolerate."
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +115,7 @@ class Candidate:
         package: The package the scan began at; empty likewise.
         is_listed: Whether that module names it in ``__all__``.
         seconds: What loading it took.
+        position: Its place in the collection that was published; -1 when it is none's.
     """
 
     obj: object
@@ -43,11 +126,64 @@ class Candidate:
     package: str = ""
     is_listed: bool = False
     seconds: float = 0.0
+    position: int = -1
 
     @property
     def is_explicit(self) -> bool:
         """Whether somebody named this very object, rather than a module to scan."""
         return not self.module
+
+
+class DeferredCandidate(Candidate):
+    """A candidate that was judged before; its object is imported when it is asked for.
+
+    A hook that looks only at the origin or the names costs no import.
+    """
+
+    __slots__ = ("_load",)
+    _load: Callable[[], object]
+
+    def __init__(
+        self,
+        load: Callable[[], object],
+        origin: Origin,
+        kind: Kind,
+        **facts: Any,  # noqa: ANN401 - the other fields of a candidate
+    ) -> None:
+        """Keep how to get the object."""
+        object.__setattr__(self, "_load", load)
+        told = {"origin": origin, "kind": kind, "seconds": 0.0, **facts}
+        for name, value in told.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def obj(self) -> object:
+        """The object itself, imported now if it is not yet.
+
+        Raises:
+            ToolUnavailableError: It cannot be imported any more.
+        """
+        return self._load()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A candidate with its judgement, before names and the operator's own rules.
+
+    Attributes:
+        candidate: What was judged.
+        verdict: The judgement of discovery's filters and the contract.
+        tool: What the catalog would keep of it; None when it was rejected.
+        identity: Where the object itself is defined, as ``module:name``; the same for
+            one object that is published twice. Empty when that cannot be told.
+        seconds: What loading and judging it took.
+    """
+
+    candidate: Candidate
+    verdict: Verdict
+    tool: "CatalogTool | None" = None
+    identity: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +195,7 @@ class Failure:
     traceback: str = ""
     kind: Kind = "tool"
     seconds: float = 0.0
+    cause: Cause = Cause.IMPORT_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +230,7 @@ class Finding:
         detail: The same in a sentence that ends with what to do; for failures the
             exception.
         traceback: Their traceback as text, for failures.
+        cause: What kind of failure it is; None otherwise.
         is_explicit: Whether somebody named this very object.
         seconds: What loading and judging it took.
     """
@@ -107,6 +245,7 @@ class Finding:
     traceback: str = ""
     is_explicit: bool = False
     seconds: float = 0.0
+    cause: Cause | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values, without the traceback."""
@@ -118,6 +257,7 @@ class Finding:
             "origin": str(self.origin),
             "distribution": self.origin.distribution,
             "reason": None if self.reason is None else str(self.reason),
+            "cause": None if self.cause is None else str(self.cause),
             "detail": self.detail,
             "seconds": round(self.seconds, 6),
         }
@@ -182,7 +322,12 @@ class DiscoveryReport:
         is not a fault.
         """
         failed = [
-            PluginLoadError(one.origin, one.detail, one.traceback)
+            PluginLoadError(
+                one.origin,
+                one.detail,
+                one.traceback,
+                (one.cause or Cause.IMPORT_FAILED).remedy,
+            )
             for one in self.failed
         ]
         invalid = [

@@ -4,35 +4,50 @@ A source never raises for what it finds: whatever cannot be loaded is a `Failure
 """
 
 import importlib
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Final, Generic, Protocol, TypeVar, cast
 
-from packaging.utils import canonicalize_name
-
-from toolkit.compiler import origin_of
-from toolkit.contract import MISSING, Subject, judge_pydantic_model
-from toolkit.discovery.index import AGENTS, PLUGINS, TOOLS, Publisher
-from toolkit.discovery.report import Candidate, Failure, Kind, Skip
+from toolkit.contract import MISSING, Subject, judge_pydantic_model, origin_of
+from toolkit.discovery.index import AGENTS, PLUGINS, TOOLS, Publisher, resolve
+from toolkit.discovery.metadata import metadata_fault
+from toolkit.discovery.report import (
+    METHOD_OF,
+    Candidate,
+    Cause,
+    Failure,
+    Judged,
+    Kind,
+    Skip,
+)
+from toolkit.discovery.scan import canonical
 from toolkit.discovery.walk import submodules, their_traceback
 from toolkit.errors import describe_error
 from toolkit.guards import is_interrupt, steady_imports
 from toolkit.origin import Origin
 from toolkit.settings import Settings
 
-Found = Candidate | Failure | Skip
+Unjudged = Candidate | Failure | Skip
+"""What loading something gives."""
+
+Found = Unjudged | Judged
+"""What a source yields: some know the judgement already."""
 
 T = TypeVar("T")
 
 MAX_ITEMS: Final = 10_000
 """Tools taken from one iterable; one that never ends must not hang discovery."""
-
-METHOD_OF: Final[Mapping[Kind, str]] = {"tool": "execute", "agent": "run"}
 
 KIND_OF: Final[Mapping[str, Kind]] = {TOOLS: "tool", AGENTS: "agent", PLUGINS: "plugin"}
 
@@ -53,7 +68,7 @@ class ObjectSource:
         self._objects = tuple(objects)
         self._kind = kind
 
-    def candidates(self) -> Iterator[Found]:
+    def candidates(self) -> Iterator[Unjudged]:
         """Yield each object, or what a module among them holds."""
         for obj in self._objects:
             yield from expand(obj, Origin(), self._kind, seconds=0.0)
@@ -67,7 +82,7 @@ class ModuleSource:
         self._names = tuple(names)
         self._kind = kind
 
-    def candidates(self) -> Iterator[Found]:
+    def candidates(self) -> Iterator[Unjudged]:
         """Import each module and yield what it holds."""
         for name in self._names:
             origin = Origin(reference=name)
@@ -86,66 +101,67 @@ class EntryPointSource:
         self._publishers = publishers
         self._settings = settings
 
-    def candidates(self) -> Iterator[Found]:
+    def candidates(self) -> Iterator[Unjudged]:
         """Load each entry point of each allowed distribution."""
         for publisher in self._publishers:
             refusal = refusal_of(publisher.name, self._settings)
             if refusal:
                 yield Skip(publisher.origin(), refusal)
                 continue
-            if publisher.fault:
-                yield Failure(publisher.origin(), publisher.fault)
-            yield from self._entry_points(publisher)
+            yield from entry_point_candidates(publisher)
 
-    def _entry_points(self, publisher: Publisher) -> Iterator[Found]:
-        for point in publisher.entry_points:
-            origin, kind = publisher.origin(point), KIND_OF[point.group]
-            got = load(partial(resolve, point.reference), origin)
-            if got.error is not None:
-                yield failure(got.error, origin, kind, got.seconds)
-            elif kind == "plugin":
-                yield Candidate(got.value, origin, kind, seconds=got.seconds)
-            else:
-                yield from expand(got.value, origin, kind, seconds=got.seconds)
+
+def entry_point_candidates(publisher: Publisher) -> Iterator[Unjudged]:
+    """Load each entry point of one distribution, unless its metadata speaks against it.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    if publisher.fault:
+        cause = Cause.METADATA_BROKEN
+        yield Failure(publisher.origin(), publisher.fault, cause=cause)
+    fault = metadata_fault(publisher)
+    if fault is not None:
+        yield fault
+        return
+    for point in publisher.entry_points:
+        kind = KIND_OF.get(point.group)
+        if kind is not None:  # the others are pydantic's own plugins
+            yield from _loaded(publisher.origin(point), kind, point.reference)
+
+
+def hook_candidates(publisher: Publisher, names: Collection[str]) -> Iterator[Unjudged]:
+    """Load the modules of hooks that one distribution publishes under these names.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    for point in publisher.entry_points:
+        if point.group == PLUGINS and point.name in names:
+            yield from _loaded(publisher.origin(point), "plugin", point.reference)
+
+
+def _loaded(origin: Origin, kind: Kind, reference: str) -> Iterator[Unjudged]:
+    got = load(partial(resolve, reference), origin)
+    if got.error is not None:
+        yield failure(got.error, origin, kind, got.seconds)
+    elif kind == "plugin":
+        yield Candidate(got.value, origin, kind, seconds=got.seconds)
+    else:
+        yield from expand(got.value, origin, kind, seconds=got.seconds)
 
 
 def refusal_of(distribution: str, settings: Settings) -> str:
     """Say why the operator's lists keep a distribution out; empty when they do not."""
-    name = canonicalize_name(distribution)
-    if name in {canonicalize_name(one) for one in settings.deny}:
+    name = canonical(distribution)
+    if name in map(canonical, settings.deny):
         return f"{name} is on the deny list; remove it from the setting deny"
-    if settings.allow is None:
-        return ""
-    if name in {canonicalize_name(one) for one in settings.allow}:
+    if settings.allow is None or name in map(canonical, settings.allow):
         return ""
     return f"{name} is not on the allow list; add it to the setting allow"
 
 
 # --- loading ---------------------------------------------------------------------
-
-_REFERENCE: Final = re.compile(
-    r"(?P<module>\w+(\.\w+)*)\s*(:\s*(?P<attribute>\w+(\.\w+)*))?\s*(\[.*\])?"
-)
-"""PyPA specifications, "Entry points", object reference, with its old extras."""
-
-
-def resolve(reference: str) -> object:
-    """Import what an entry point refers to.
-
-    Raises:
-        ValueError: It is no object reference.
-        BaseException: Whatever importing it raises.
-    """
-    match = _REFERENCE.fullmatch(reference.strip())
-    if match is None:
-        text = f"{reference!r} is no object reference such as package.module:attribute"
-        raise ValueError(text)
-    found: object = importlib.import_module(match["module"])
-    for attribute in (
-        (match["attribute"] or "").split(".") if match["attribute"] else ()
-    ):
-        found = getattr(found, attribute)
-    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,12 +210,14 @@ def failure(
 
 def expand(
     obj: object, origin: Origin, kind: Kind, *, seconds: float
-) -> Iterator[Found]:
+) -> Iterator[Unjudged]:
     """Yield the candidates in what was loaded: a module's, an iterable's, or itself."""
     yield from _fenced(_expand(obj, origin, kind, seconds), origin, kind)
 
 
-def _fenced(found: Iterator[Found], origin: Origin, kind: Kind) -> Iterator[Found]:
+def _fenced(
+    found: Iterator[Unjudged], origin: Origin, kind: Kind
+) -> Iterator[Unjudged]:
     """Yield what is found until looking raises: that is a failure, the rest is kept."""
     while True:
         got = load(partial(next, found, None), origin)
@@ -210,13 +228,15 @@ def _fenced(found: Iterator[Found], origin: Origin, kind: Kind) -> Iterator[Foun
         yield got.value
 
 
-def _expand(obj: object, origin: Origin, kind: Kind, seconds: float) -> Iterator[Found]:
+def _expand(
+    obj: object, origin: Origin, kind: Kind, seconds: float
+) -> Iterator[Unjudged]:
     if issubclass(type(obj), ModuleType):
         module = cast("ModuleType", obj)
         scan = _Scan(module.__name__, kind)
         yield from scan.module(module, origin, seconds)
         return
-    items = _items_of(obj, METHOD_OF[kind])
+    items = items_of(obj, METHOD_OF[kind])
     if items is None:
         named = origin if origin.entry_point else origin_of(obj)
         yield Candidate(obj, named, kind, seconds=seconds)
@@ -236,16 +256,17 @@ def _expand(obj: object, origin: Origin, kind: Kind, seconds: float) -> Iterator
         detail = f"more than {MAX_ITEMS} items (is it endless?); none of them is taken"
         yield Failure(origin, detail, kind=kind)
         return
-    for item in listed:
+    share = seconds / (len(listed) or 1)
+    for position, item in enumerate(listed):
         place = origin.at(origin_of(item).reference)
-        yield Candidate(item, place, kind, seconds=seconds / len(listed))
+        yield Candidate(item, place, kind, seconds=share, position=position)
 
 
 _MAPPINGS: Final = (dict, Mapping, MappingProxyType)
 """Real bases only: asking `Mapping` itself would hash the class, which may raise."""
 
 
-def _items_of(obj: object, method: str) -> Iterable[object] | None:
+def items_of(obj: object, method: str) -> Iterable[object] | None:
     """Return what to iterate over, when the object is a collection and no candidate."""
     kind = type(obj)
     if any(type.__subclasscheck__(base, kind) for base in _MAPPINGS):
@@ -275,7 +296,7 @@ class _Scan:
 
     def module(
         self, module: ModuleType, origin: Origin, seconds: float
-    ) -> Iterator[Found]:
+    ) -> Iterator[Unjudged]:
         """Yield a module's candidates, and those of its submodules."""
         space = {k: v for k, v in vars(module).items() if type(k) is str}
         listed = space.get("__all__")
@@ -302,7 +323,7 @@ class _Scan:
                 self._submodule(name, origin.at(name)), origin, self.kind
             )
 
-    def _submodule(self, name: str, origin: Origin) -> Iterator[Found]:
+    def _submodule(self, name: str, origin: Origin) -> Iterator[Unjudged]:
         got = load(partial(importlib.import_module, name), origin)
         if got.error is not None:
             yield failure(got.error, origin, self.kind, got.seconds)

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
-from packaging.utils import canonicalize_name
-
 from toolkit.catalog import ToolView
 from toolkit.discovery.report import Finding
+from toolkit.discovery.scan import canonical
 from toolkit.naming import comparable
 from toolkit.settings import Settings
 
@@ -28,8 +27,9 @@ def unmatched(
         One sentence for each name, with the nearest one that there is.
     """
     owners = {one.origin.owner for one in findings}
-    bare = {one.tool.name.casefold() for one in view}
-    tools = {name for one in view for name in one.known_names()}
+    bare = {one.tool.name.casefold() for one in view} if settings.prefer else set()
+    has_lists = settings.allow_tools or settings.deny_tools
+    tools = {name for one in view for name in one.known_names()} if has_lists else set()
     no_tool = "is no tool"
     told = [
         *_strangers(
@@ -56,7 +56,7 @@ def unmatched(
 
 
 def _normalised(names: Iterable[str]) -> list[str]:
-    return [canonicalize_name(name) for name in names]
+    return [canonical(name) for name in names]
 
 
 def _strangers(

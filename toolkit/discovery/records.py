@@ -1,0 +1,294 @@
+"""What is kept of one distribution: its judged candidates, as plain JSON values.
+
+A record holds no object and no verdict of the operator. It is right for as long as the
+files it was made from are as they were; `stamps` are their times and sizes.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from stat import S_ISDIR
+from types import ModuleType
+from typing import Any, Final
+
+from toolkit.contract import ACCEPTED, RejectionReason, Verdict
+from toolkit.deferred import DeferredTool
+from toolkit.discovery.index import GROUPS, EntryPoint, Publisher
+from toolkit.discovery.report import (
+    CONTRACTS,
+    Candidate,
+    Cause,
+    DeferredCandidate,
+    Failure,
+    Judged,
+    Kind,
+)
+from toolkit.tools import ToolDefinition
+
+Contacted = Judged | Failure | Candidate
+"""What came of one thing published; a candidate is a module of hooks."""
+
+Stamps = list[list[Any]]
+"""Path, modification time in nanoseconds, size in bytes; -1 for what is not there."""
+
+DEFINITIONS_FORMAT: Final = 1
+"""Changes whenever the same tool is described differently, or kept in another form."""
+
+_METADATA: Final = ("entry_points.txt", "METADATA", "PKG-INFO", "RECORD")
+_FACTS: Final = (
+    "attribute",
+    "module",
+    "package",
+    "is_listed",
+    "position",
+    "seconds",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the object of a candidate is found again. Immutable.
+
+    Attributes:
+        point: The entry point that led there.
+        module: The scanned module that holds it; empty when it was named directly.
+        attribute: Its name there.
+        position: Its place in the collection that was published; -1 otherwise.
+    """
+
+    point: EntryPoint
+    module: str = ""
+    attribute: str = ""
+    position: int = -1
+
+
+MakeLoad = Callable[[Place, Any], Any]
+
+
+# --- to JSON --------------------------------------------------------------------------
+
+
+def pack(
+    publisher: Publisher, found: Iterable[Contacted], stamps: Stamps
+) -> dict[str, Any]:
+    """Return the record of one distribution."""
+    return {
+        "version": publisher.version,
+        "folder": publisher.folder,
+        "points": points_of(publisher),
+        "stamps": stamps,
+        "found": [_pack_one(one) for one in found],
+    }
+
+
+def points_of(publisher: Publisher) -> list[list[str]]:
+    """Return its entry points in our groups, as plain lists."""
+    return [[*point] for point in publisher.entry_points if point[0] in GROUPS]
+
+
+def is_keepable(found: Iterable[object]) -> bool:
+    """Tell whether the same would be found again as long as no file changes.
+
+    What failed may have failed for something outside of its files: a variable that was
+    not set, a package that was missing. It is tried again each time.
+    """
+    return not any(isinstance(one, Failure) for one in found)
+
+
+def _pack_one(one: Contacted) -> dict[str, Any]:
+    if isinstance(one, Failure):
+        return {
+            "is": "failure",
+            **_origin(one),
+            "detail": one.detail,
+            "traceback": one.traceback,
+            "seconds": one.seconds,
+            "cause": str(one.cause),
+        }
+    if isinstance(one, Candidate):
+        return {"is": "hooks", **_origin(one), "seconds": one.seconds}
+    candidate = one.candidate
+    return {
+        "is": "judged",
+        **_origin(candidate),
+        **{name: getattr(candidate, name) for name in _FACTS},
+        "took": one.seconds,
+        "reason": one.verdict.reason and str(one.verdict.reason),
+        "detail": one.verdict.detail,
+        "identity": one.identity,
+        "definition": one.tool and pack_definition(one.tool.definition),
+    }
+
+
+def _origin(one: Candidate | Failure) -> dict[str, str]:
+    origin = one.origin
+    return {
+        "kind": one.kind,
+        "group": origin.group,
+        "entry_point": origin.entry_point,
+        "reference": origin.reference,
+    }
+
+
+def pack_definition(definition: ToolDefinition) -> dict[str, Any]:
+    """Return a definition as plain JSON values."""
+    values = {one.name: getattr(definition, one.name) for one in fields(definition)}
+    scopes = sorted(definition.required_scopes)
+    return values | {"required_scopes": scopes, "tags": list(definition.tags)}
+
+
+# --- from JSON ------------------------------------------------------------------------
+
+
+def unpack_definition(values: Mapping[str, Any]) -> ToolDefinition:
+    """Return the definition that was packed.
+
+    Raises:
+        TypeError: It has not the fields of a definition.
+    """
+    frozen = {
+        "required_scopes": frozenset(values["required_scopes"]),
+        "tags": tuple(values["tags"]),
+    }
+    return ToolDefinition(**{**values, **frozen})
+
+
+def unpack(
+    record: Mapping[str, Any], publisher: Publisher, make_load: MakeLoad
+) -> list[Contacted]:
+    """Return what a record was made of, with tools that load at their first call.
+
+    Hook modules are left out: they are loaded anew, as discovery runs them.
+
+    Args:
+        record: What `pack` returned, in this process or another.
+        publisher: Whose record it is.
+        make_load: Given where an object is found, and the facts about it, returns the
+            function that loads its tool.
+
+    Raises:
+        KeyError: Something is missing: it is no record.
+        TypeError: Likewise.
+        ValueError: Likewise.
+    """
+    points = {(point[0], point[1]): point for point in publisher.entry_points}
+    return [
+        _unpack_one(one, publisher, points, make_load)
+        for one in record["found"]
+        if one["is"] != "hooks"
+    ]
+
+
+def _unpack_one(
+    values: Mapping[str, Any],
+    publisher: Publisher,
+    points: Mapping[tuple[str, str], EntryPoint],
+    make_load: MakeLoad,
+) -> Judged | Failure:
+    kind: Kind = values["kind"]
+    point = points.get((values["group"], values["entry_point"]))
+    origin = publisher.origin(point).at(values["reference"])
+    if values["is"] == "failure":
+        return Failure(
+            origin,
+            values["detail"],
+            values["traceback"],
+            kind,
+            values["seconds"],
+            Cause(values["cause"]),
+        )
+    if point is None:
+        text = f"no entry point {values['entry_point']!r}"
+        raise KeyError(text)
+    place = Place(
+        point=point,
+        module=values["module"],
+        attribute=values["attribute"],
+        position=values["position"],
+    )
+    load = make_load(place, values)
+    facts = {name: values[name] for name in _FACTS}
+    if values["definition"] is None:
+        candidate = DeferredCandidate(lambda: load().target, origin, kind, **facts)
+        verdict = Verdict(RejectionReason(values["reason"]), values["detail"])
+        return Judged(candidate, verdict, seconds=values["took"])
+    identity = values["identity"]
+    definition = unpack_definition(values["definition"])
+    method = CONTRACTS[kind].method
+    tool = DeferredTool(definition, origin, method, load, identity=identity)
+    candidate = DeferredCandidate(lambda: tool.load().target, origin, kind, **facts)
+    return Judged(candidate, ACCEPTED, tool, identity, values["took"])
+
+
+# --- what it was made from ------------------------------------------------------------
+
+
+def stamps_of(publisher: Publisher) -> Stamps:
+    """Return the files that what was found depends on, as they are now.
+
+    Those are its metadata and every module that is imported of its top-level packages,
+    with the packages' folders, where a new module would appear.
+    """
+    places = {f"{publisher.folder}/{name}" for name in _METADATA if publisher.folder}
+    tops = {_top(point.reference) for point in publisher.entry_points}
+    for name, module in sys.modules.copy().items():
+        if name.partition(".")[0] in tops and issubclass(type(module), ModuleType):
+            places.update(_places(module))
+    return [[place, *stamp(place)] for place in sorted(places)]
+
+
+def _top(reference: str) -> str:
+    return reference.partition(":")[0].partition(".")[0].strip()
+
+
+def _places(module: ModuleType) -> list[str]:
+    space = vars(module)
+    found = [space.get("__file__"), *_listed(space.get("__path__"))]
+    return [_on_disk(place) for place in found if type(place) is str]
+
+
+def _listed(path: object) -> list[object]:
+    try:
+        return list(path)  # type: ignore[call-overload, no-any-return]  # or it raises
+    except Exception:  # noqa: BLE001 - a module may put anything there
+        return []
+
+
+def _on_disk(place: str) -> str:
+    """Return the file itself; for what is inside a zip file, that file."""
+    here = place
+    while here and not os.path.exists(here) and here != os.path.dirname(here):
+        here = os.path.dirname(here)
+    return here if os.path.isfile(here) else place
+
+
+def stamp(place: str) -> tuple[int, int]:
+    """Return a file's or folder's modification time in nanoseconds, and its size.
+
+    The size of a folder is -1: it says nothing.
+    """
+    try:
+        about = os.stat(place)
+    except (OSError, ValueError):
+        return -1, -1
+    is_folder = S_ISDIR(about.st_mode)
+    return about.st_mtime_ns, -1 if is_folder else about.st_size
+
+
+def still_holds(record: Mapping[str, Any], publisher: Publisher) -> bool:
+    """Tell whether a record is this publisher's, and its files are as they were."""
+    try:
+        return (
+            record["version"] == publisher.version
+            and record["folder"] == publisher.folder
+            and record["points"] == points_of(publisher)
+            and are_as_they_were(record["stamps"])
+        )
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def are_as_they_were(stamps: Sequence[Sequence[Any]]) -> bool:
+    """Tell whether no file or folder has changed since its stamp was taken."""
+    return all(stamp(place) == (time, size) for place, time, size in stamps)

@@ -127,7 +127,8 @@ class Shell:
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Return an environment in which only this test's variables steer us."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
-        return {**kept, "PYTHONPATH": str(self.site.folder), **extra}
+        ours = {"PYTHONPATH": str(self.site.folder), "TOOLKIT_CACHE": "off"}
+        return {**kept, **ours, **extra}
 
     def run(self, *arguments: str, stdin: str = "", **extra: str) -> Done:
         """Run the command; keyword arguments are environment variables."""
@@ -210,8 +211,12 @@ def stuck(shell: Shell) -> Shell:
 def test_list_as_json_says_name_origin_and_scopes_of_each_tool(
     weather: Shell,
 ) -> None:
-    """Whatever plugins print at import stays out of it."""
-    done = weather.run("--allow", "weather-tools", "list", "--json")
+    """Whatever plugins print at import stays out of it, in whatever process."""
+    quiet = weather.run("--allow", "weather-tools", "list", "--json")
+    assert "printed at import" not in quiet.err  # it was said in a child process
+    here = {"TOOLKIT_FIRST_CONTACT": "in_process"}
+    done = weather.run("--allow", "weather-tools", "list", "--json", **here)
+    assert done.json == quiet.json
     assert done.status == 0
     by_name = {entry["name"]: entry for entry in done.json["tools"]}
     assert by_name["forecast"] == {
@@ -904,7 +909,7 @@ def test_lines_of_the_reference_page_fit(shell: Shell) -> None:
     """The examples and notes in docs/cli.md, which are the commands' own help."""
     page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 9
     assert max(map(len, "".join(blocks).splitlines())) <= 88
     done = shell.run_here("doctor", "--help")
     assert "Not well means: something failed" in " ".join(done.out.split())

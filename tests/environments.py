@@ -32,6 +32,7 @@ print(json.dumps({
     "loaded": sorted(name for name in sys.modules if name.endswith("_mod")),
     "pydantic": "pydantic" in sys.modules,
     "definitions": [one.input_schema_json for one in catalog.definitions()],
+    "descriptions": [one.description for one in catalog.definitions()],
 }))
 """
 

@@ -42,6 +42,13 @@ class ListedTool:
         """The name it is listed under."""
         return self.definition.name
 
+    @property
+    def current(self) -> ToolDefinition:
+        """What its code says under these names; as `definition` until it is loaded."""
+        return _named(
+            self.tool.definition, self.definition.name, self.definition.qualified_name
+        )
+
     def known_names(self) -> frozenset[str]:
         """Return every name an operator's lists can mean it by, in comparable form.
 

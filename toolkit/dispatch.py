@@ -322,7 +322,7 @@ class UnifiedToolDispatcher:
     def _is_denied_by_hook(self, listed: ListedTool) -> bool:
         for authorizer in self._authorizers:
             try:
-                answer: object = authorizer(self.user_context, listed.definition)
+                answer: object = authorizer(self.user_context, listed.current)
             except Exception:
                 logger.exception("authorize hook failed; %r is denied", listed.name)
                 return True
@@ -336,7 +336,7 @@ class UnifiedToolDispatcher:
     def _seconds_allowed(
         self, listed: ListedTool, timeout: float | None
     ) -> float | None:
-        limits = (self._settings.default_timeout, listed.definition.timeout, timeout)
+        limits = (self._settings.default_timeout, listed.current.timeout, timeout)
         return min((limit for limit in limits if limit is not None), default=None)
 
     # --- running -------------------------------------------------------------------

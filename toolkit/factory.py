@@ -137,7 +137,7 @@ class UserToolSystem:
             RegistryClosedError: The system is closed.
         """
         return tuple(
-            UserTool(one.definition, self.dispatcher) for one in self._callable_tools()
+            UserTool(one.current, self.dispatcher) for one in self._callable_tools()
         )
 
     def definitions(self) -> tuple[ToolDefinition, ...]:
@@ -146,7 +146,7 @@ class UserToolSystem:
         Raises:
             RegistryClosedError: The system is closed.
         """
-        return tuple(one.definition for one in self._callable_tools())
+        return tuple(one.current for one in self._callable_tools())
 
     async def execute(
         self,

@@ -21,6 +21,8 @@ Trust = Literal["installed", "locked"]
 
 FILE_NAME: Final = "toolkit.toml"
 PREFIX: Final = "TOOLKIT_"
+LEAST_MEMORY: Final = 268_435_456
+"""Bytes that a child process of first contact needs for itself, and some for others."""
 _SLIP: Final = 0.86  # similarity, prefix included: one or two letters off
 
 REDACTED_FIELDS: Final = frozenset(
@@ -41,7 +43,8 @@ class Settings:
     Attributes:
         allow: Distributions that may be imported; None means all installed ones.
         deny: Distributions that are never imported; wins over `allow`.
-        modules: Modules and packages scanned beside the entry points.
+        modules: Modules and packages scanned beside the entry points, imported in this
+            process; none is, where `trust` is ``locked``.
         prefer: Which distribution has a tool name that several claim.
         collisions: ``refuse`` reports a collision that `prefer` does not settle as a
             fault; ``qualify`` accepts that all claimants go by qualified name.
@@ -259,6 +262,16 @@ def _count(name: str, value: object) -> int:
     return value
 
 
+def _memory(name: str, value: object) -> int:
+    size = _count(name, value)
+    if size < LEAST_MEMORY:
+        remedy = (
+            f"give {LEAST_MEMORY} (256 MiB) or more: a bare child takes a part of it"
+        )
+        raise ConfigurationError(name, value, remedy)
+    return size
+
+
 def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ConfigurationError(name, value, "give true or false")
@@ -273,6 +286,7 @@ _CHOICES: Final = (_one_of(Collisions), _one_of(FirstContact), _one_of(Trust))
 _EXAMPLES: Final[Mapping[Callable[[str, object], Any], str]] = {
     _flag: "give true or false",
     _count: "give a whole number of 1 or more",
+    _memory: "give a whole number of bytes",
     _optional_seconds: "give seconds above 0, or none for no limit",
     _seconds: "give seconds above 0",
     _string_map: 'give a JSON object such as {"word_count": "toolkit-text"}',
@@ -297,7 +311,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "cache": _flag,
     "first_contact": _CHOICES[1],
     "contact_timeout": _seconds,
-    "contact_memory_bytes": _count,
+    "contact_memory_bytes": _memory,
     "tolerate": _name_set,
     "trust": _CHOICES[2],
     "lock_file": _text,

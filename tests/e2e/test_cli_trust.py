@@ -218,3 +218,108 @@ def test_cache_is_cleared_by_the_command(here: Environment) -> None:
     assert (
         here.toolkit("cache", "clear", environ={"TOOLKIT_CACHE": "off"}).returncode == 0
     )
+
+
+# --- what a hostile evening found -----------------------------------------------------
+
+
+def name_of(value: object) -> str:
+    return json.dumps(value)[:20]
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("name", None),
+        ("name", "evil name\n!!"),
+        ("description", 5),
+        ("input_schema_json", None),
+        ("input_schema_json", "not json"),
+        ("tags", [None]),
+        ("required_scopes", [1]),
+        ("timeout", "soon"),
+    ],
+    ids=name_of,
+)
+def test_manifest_with_a_part_that_is_none_is_a_named_failure(
+    here: Environment, part: str, value: object
+) -> None:
+    """Check every part of what a package says of itself (B36)."""
+    here.toolkit("manifest", "a-dist")
+    file = here.site.folder / "a_mod/toolkit-manifest.json"
+    manifest = json.loads(file.read_text())
+    for one in manifest["found"]:
+        if one.get("definition"):
+            one["definition"][part] = value
+    file.write_text(json.dumps(manifest))
+    found = here.discover(cache=False)
+    assert found["failed"]["a-dist"][0] == "manifest_disagrees"
+    assert found["tools"] == ["first", "second"]
+
+
+def test_manifests_of_one_namespace_do_not_meet(here: Environment) -> None:
+    """Put the manifest into the distribution's own part of a namespace."""
+    for name in ("one", "two"):
+        points = {"toolkit.tools": {name: f"ns_pkg.{name}"}}
+        files = {f"ns_pkg/{name}/__init__.py": good_tool(name)}
+        here.site.install(f"ns-{name}", points, files)
+        assert here.toolkit("manifest", f"ns-{name}").returncode == 0
+    found = here.discover(cache=False, allow=["ns-one", "ns-two"])
+    assert (found["tools"], found["failed"]) == (["one", "two"], {})
+    assert (here.site.folder / "ns_pkg/two/toolkit-manifest.json").is_file()
+
+
+def test_reference_of_any_length_harms_nobody(here: Environment) -> None:
+    """Survive a reference that no file system takes (B36)."""
+    here.site.install("long", {"toolkit.tools": {"x": f"{'a' * 300}:f"}})
+    found = here.discover(cache=False)
+    assert found["tools"] == ["first", "second"]
+    assert found["failed"]["long"][0] == "import_failed"
+
+
+def test_module_beside_a_locked_one_that_wins_over_it_is_refused(
+    here: Environment,
+) -> None:
+    """Compare what would be imported, not only what RECORD names (S210)."""
+    folder = here.site.folder / "b_dist-1.0.dist-info"
+    here.site.write({"b_base.py": "text = 'b'"})
+    (folder / "RECORD").write_text("b_mod.py,,\nb_base.py,,\n")
+    here.toolkit(*ALLOWED, "lock")
+    assert here.toolkit(*ALLOWED, "lock", "--check").returncode == 0
+    here.site.write({"b_base/__init__.py": "raise SystemError('evil')"})
+    assert here.toolkit(*ALLOWED, "lock", "--check").returncode == 1
+    assert listed(here, **LOCKED) == ["first"]
+
+
+def test_modules_of_the_settings_are_refused_where_only_locked_ones_count(
+    here: Environment,
+) -> None:
+    """Import no module that no lock knows (S210)."""
+    here.site.write({"extra_mod.py": "raise SystemError('imported')"})
+    here.toolkit(*ALLOWED, "lock")
+    done = here.toolkit(
+        *ALLOWED, "--module", "extra_mod", "why", "extra_mod", environ=LOCKED
+    )
+    assert "[not_trusted]" in done.stdout or "not_trusted" in done.stdout
+    assert "in no lock" in done.stdout
+    assert "SystemError" not in done.stdout
+
+
+def test_working_folder_that_is_gone_harms_nobody(here: Environment) -> None:
+    """List what is installed also from a folder that was removed."""
+    code = "import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
+    done = here.run(code + "from toolkit.cli import main; main()", *ALLOWED, "list")
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [
+        "first",
+        "second",
+    ]
+
+
+def test_tool_of_a_package_that_is_out_is_not_called_unknown(here: Environment) -> None:
+    """Lead from a tool's name to the package that has it, and is out (S210)."""
+    here.toolkit(*ALLOWED, "lock")
+    inner = here.site.folder / "a_mod/inner.py"
+    inner.write_text(inner.read_text() + "#")
+    done = here.toolkit(*ALLOWED, "why", "first", environ=LOCKED)
+    assert "a-dist published it when it was locked" in done.stdout
+    assert "toolkit why a-dist" in done.stdout

@@ -301,3 +301,124 @@ def test_hooks_that_are_known_still_judge(here: Environment) -> None:
     cold, warm = here.discover(), here.discover()
     assert cold["rejected"] == warm["rejected"] == {"a-dist": "vetoed"}
     assert warm["loaded"] == ["a_mod", "hook_mod"]  # the hook asked for the object
+
+
+# --- what a hostile evening found -----------------------------------------------------
+
+
+def test_process_that_imported_old_code_never_keeps_it_under_the_new_file(
+    here: Environment,
+) -> None:
+    """Keep no record of a module that was there before the look (B36, B49)."""
+    code = """
+import sys
+from pathlib import Path
+from toolkit import Settings, discover
+settings = Settings(allow=frozenset({"b-dist"}))
+discover(settings)
+file = Path(sys.argv[1])
+file.write_text(file.read_text().replace("Say that it works.", "Edited meanwhile."))
+discover(settings)
+"""
+    here.site.install_tool("b-dist", "b_mod", "second")
+    here.settle()
+    here.run(code, str(here.site.folder / "b_mod.py"))
+    here.settle()
+    found = here.discover(allow=["b-dist"])
+    assert found["descriptions"] == ["Edited meanwhile."]
+
+
+@pytest.mark.parametrize("first_contact", ["child", "in_process"])
+def test_file_edited_during_its_import_is_not_kept(
+    here: Environment, first_contact: str
+) -> None:
+    """Keep no record of a file that has changed since its import began (B36)."""
+    source = """
+from pathlib import Path
+class Good:
+    "Old."
+    name = "good"
+    def execute(self) -> str:
+        return "x"
+file = Path(__file__)
+file.write_text(file.read_text().replace("Old" + ".", "New words" + "."))
+"""
+    points = {"toolkit.tools": {"c": "c_mod:Good"}}
+    here.site.install("c-dist", points, {"c_mod.py": source})
+    here.settle()
+    told: dict[str, Any] = {"allow": ["c-dist"], "first_contact": first_contact}
+    assert here.discover(**told)["descriptions"] == ["Old."]
+    here.settle()
+    assert here.discover(**told)["descriptions"] == ["New words."]
+
+
+def test_hooks_and_deadlines_go_by_what_the_code_says(here: Environment) -> None:
+    """Ask authorize hooks about the real tags, and hold the real deadline (B58)."""
+    hook = """
+        from toolkit import hookimpl
+        @hookimpl
+        def toolkit_authorize_call(definition):
+            return "dangerous" not in definition.tags
+    """
+    here.site.install(
+        "hooks", {"toolkit.plugins": {"h": "hook_mod"}}, {"hook_mod.py": hook}
+    )
+    put(here, facts='tags = ("dangerous",) if os.environ.get("HARD") else ()')
+    here.settle()
+    here.discover()
+    done = here.run(
+        CALL,
+        json.dumps({"calls": [[["first", {}]], [["first", {}]]]}),
+        environ={"HARD": "1"},
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert [one[2] for one in found["results"]] == ["tool_not_found"] * 2
+
+
+def test_tool_that_is_called_otherwise_now_is_not_run_under_the_old_name(
+    here: Environment,
+) -> None:
+    """Refuse another tool that stands where a known one stood (B5)."""
+    put(here, extra='if os.environ.get("SWAP"): Good.name = "other"')
+    here.settle()
+    here.discover()
+    done = here.run(
+        CALL, json.dumps({"calls": [[["first", {}]]]}), environ={"SWAP": "1"}
+    )
+    (result,) = json.loads(done.stdout.splitlines()[-1])["results"]
+    assert result[2] == "tool_unavailable"
+    assert "called other" in result[3]
+
+
+def test_optimized_interpreter_keeps_records_of_its_own(here: Environment) -> None:
+    """Let no run without docstrings take the descriptions from the others."""
+    here.site.install_tool("b-dist", "b_mod", "second")
+    here.settle()
+    optimized = {"PYTHONOPTIMIZE": "2"}
+    assert here.discover(allow=["b-dist"], environ=optimized)["descriptions"] == [""]
+    assert here.discover(allow=["b-dist"])["descriptions"] == ["Say that it works."]
+
+
+def test_changed_code_is_met_in_a_child_before_it_is_imported(
+    here: Environment,
+) -> None:
+    """Do not import at a first call what a child has just died of (B30)."""
+    code = """
+import asyncio, sys
+from pathlib import Path
+from toolkit import Settings, Toolkit, UserContext
+async def main():
+    settings = Settings(allow=frozenset({"a-dist"}), first_contact="child")
+    with Toolkit(settings) as kit:
+        file = Path(sys.argv[1])
+        file.write_text("import os; os._exit(3)")
+        print(kit.refresh().status, kit.rollback().names())
+        async with kit.user(UserContext(user_id="ann")) as ann:
+            result = await ann.execute("first")
+            print(result.error.code, result.error)
+asyncio.run(main())
+"""
+    done = here.run(code, str(here.site.folder / "a_mod.py"))
+    assert done.stdout.splitlines()[0] == "empty ('first',)"
+    assert done.stdout.splitlines()[1].startswith("tool_unavailable")
+    assert "does not load any more" in done.stdout

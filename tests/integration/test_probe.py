@@ -217,3 +217,73 @@ def test_publisher_outside_of_plain_folders_is_contacted_too(site: Site) -> None
     bare = Publisher(one.name, one.version, one.entry_points)
     ((_, record),) = probe([bare], QUICK)
     assert [found["is"] for found in record["found"]] == ["judged"]
+
+
+# --- what a hostile evening found -----------------------------------------------------
+
+
+@POSIX
+def test_daemon_that_a_package_leaves_does_not_keep_us(site: Site) -> None:
+    """Go on although a process that left the group still holds the pipes (B30)."""
+    source = (
+        "import os, signal\nif os.fork() == 0:\n  os.setsid()\n"
+        "  signal.alarm(30)\n  signal.pause()\n"
+    )
+    put(site, "b-daemon", source + good_tool("x"), "b_daemon_mod:Good")
+    started = time.monotonic()
+    assert causes(found_by(site))["z-good"] == []
+    assert time.monotonic() - started < 25  # the daemon lives for 30
+
+
+@POSIX
+@pytest.mark.parametrize(
+    "junk",
+    ['{"record": {}}', "[" * 100_000, '{"token": "x", "record": {"found": 3}}'],
+    ids=["record", "deep", "token"],
+)
+def test_what_a_package_writes_into_the_answers_is_not_believed(
+    site: Site, junk: str
+) -> None:
+    """Take as answers only what bears this child's token (B36)."""
+    source = f"""
+import os
+for number in range(3, 12):
+    try:
+        os.write(number, {junk + chr(10)!r}.encode())
+    except OSError:
+        continue
+"""
+    put(site, "b-writes", source + good_tool("x"), "b_writes_mod:Good")
+    told = causes(found_by(site))
+    assert told == {"a-good": [], "b-writes": [], "z-good": []}
+
+
+def test_child_that_cannot_be_started_is_a_failure_of_nobody_else(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Name every package that could not be met, and lose none (B12, B36)."""
+    monkeypatch.setattr(sys, "executable", str(site.folder / "no_such_python"))
+    assert causes(found_by(site)) == {
+        "a-good": ["not_contacted"],
+        "z-good": ["not_contacted"],
+    }
+
+
+def test_what_one_package_sets_does_not_decide_what_the_next_is(site: Site) -> None:
+    """Meet the next package in another process when the world has moved (S13)."""
+    put(site, "b-sets", "import os\nos.environ['MODE'] = 'b'\n" + good_tool("x"))
+    source = (
+        "import os\n" + good_tool("y") + "Good.version = os.environ.get('MODE', '')\n"
+    )
+    put(site, "c-reads", source, "c_reads_mod:Good")
+    (judged,) = found_by(site)["c-reads"]["found"]
+    assert judged["definition"]["version"] == ""
+
+
+def test_path_of_any_length_reaches_the_child(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hand the path over where no command line limits it."""
+    long = [f"/nowhere/{'x' * 200}/{number}" for number in range(1_000)]
+    monkeypatch.setattr(sys, "path", [*sys.path, *long])
+    assert causes(found_by(site)) == {"a-good": [], "z-good": []}

@@ -572,13 +572,13 @@ def test_cache_folder_is_in_the_home_without_an_absolute_variable(
     monkeypatch: pytest.MonkeyPatch, value: str | None, platform: str, place: str
 ) -> None:
     """Ignore a relative path, as the XDG specification says."""
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/nowhere/somebody")
     monkeypatch.setattr("sys.platform", platform)
     if value is None:
         monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     else:
         monkeypatch.setenv("XDG_CACHE_HOME", value)
-    assert cache_folder() == f"/home/somebody/{place}/toolkit-core"
+    assert cache_folder() == f"/nowhere/somebody/{place}/toolkit-core"
 
 
 def nobody_there(uid: int) -> None:

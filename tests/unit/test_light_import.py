@@ -1,7 +1,9 @@
 """`import toolkit` loads nothing but itself; each public name brings what it needs."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,29 @@ def test_names_that_authors_and_operators_use_first_stay_light(name: str) -> Non
     loaded = loaded_by(f"from toolkit import {name}")
     assert loaded
     assert not HEAVY & loaded
+
+
+def test_listing_what_is_kept_loads_two_packages_and_no_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answer from the kept file with the package alone, and scan only without it."""
+    monkeypatch.delenv("TOOLKIT_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    site, info = tmp_path / "site", tmp_path / "site/pkg-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "entry_points.txt").write_text("[toolkit.tools]\nsum = pkg:Sum\n")
+    (site / "toolkit").symlink_to(ROOT / "toolkit")
+    old = (time.time_ns() - 3_600_000_000_000) | 1  # a young folder is not kept
+    for place in (info / "entry_points.txt", info, site):
+        os.utime(place, ns=(old, old))
+    listing = f"""
+sys.path[0] = {str(site)!r}
+from toolkit.discovery import entry_points
+assert [point.name for point in entry_points("toolkit.tools")] == ["sum"]
+"""
+    assert "toolkit.discovery.scan" in loaded_by(listing)
+    always = loaded_by("import os")  # unless ``-S`` keeps `site` from loading it
+    assert loaded_by(listing) - always == {"toolkit", "toolkit.discovery"}
 
 
 def test_heavy_modules_would_be_noticed() -> None:

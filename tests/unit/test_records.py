@@ -88,7 +88,9 @@ def restored(
     site: Site, kept: Mapping[str, Any], **parts: Any
 ) -> dict[str, Judged | Failure]:
     one = publisher(site)
-    return by_name(unpack(kept, one, loader(**parts).for_publisher(one)))
+    return by_name(
+        unpack(kept, one, loader(**parts).for_publisher(one, kept.get("stamps", [])))
+    )
 
 
 def by_name(found: Iterable[Contacted]) -> dict[str, Judged | Failure]:

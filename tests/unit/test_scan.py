@@ -164,6 +164,14 @@ def test_line_that_says_nothing_is_a_fault_and_the_good_lines_are_read(
     assert why in fault
 
 
+@pytest.mark.parametrize("group", [TOOLS, AGENTS, PLUGINS])
+def test_group_of_ours_with_nothing_in_it_is_a_fault(group: str) -> None:
+    """Say so where a group is written down alone and empty; pydantic's may be."""
+    fault = f"{BROKEN}no entry point can be read in its group {group}"
+    assert parse(f"[{group}]\n".encode()) == ([], fault)
+    assert parse(b"[pydantic]\n") == ([], "")
+
+
 @pytest.mark.parametrize(
     "text", ["stray\n[console_scripts]\na = m:x\n", "a = m:x\n", "\x00\n"]
 )
@@ -242,7 +250,9 @@ def test_what_is_not_utf_8_is_a_fault_where_it_may_be_ours(data: bytes) -> None:
 
 def test_fault_says_which_byte_is_wrong() -> None:
     """Tell the byte, and how many stand before it."""
-    assert parse(b"[toolkit.tools]\nsum\xe4")[1].endswith("(byte 0xe4 at 19)")
+    data = b"[toolkit.tools]\nsum\xe4"
+    assert parse(data)[1].endswith("(byte 0xe4 at 19)")
+    assert parse(b"\xef\xbb\xbf" + data)[1].endswith("(byte 0xe4 at 22)")
 
 
 # --- the file on disk ---------------------------------------------------------------
@@ -336,19 +346,22 @@ def test_pipe_blocks_nothing(site: Site) -> None:
 
 
 def ask_nothing_by_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.supports_dir_fd", set())
-
-
-def deny_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     def access(*args: object, **kwargs: object) -> bool:
-        return False
+        raise NotImplementedError
+
+    monkeypatch.setattr("os.access", access)
+
+
+def deny_all_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def access(*args: object, follow_symlinks: bool = True, **kwargs: object) -> bool:
+        return follow_symlinks
 
     for name in ("supports_dir_fd", "supports_follow_symlinks"):
         monkeypatch.setattr(f"os.{name}", {*getattr(os, name), access})
     monkeypatch.setattr("os.access", access)
 
 
-@pytest.mark.parametrize("change", [ask_nothing_by_folder, deny_everything])
+@pytest.mark.parametrize("change", [ask_nothing_by_folder, deny_all_links])
 def test_answer_is_the_same_where_a_system_cannot_tell_what_is_not_there(
     site: Site,
     monkeypatch: pytest.MonkeyPatch,
@@ -427,8 +440,13 @@ def test_files_that_may_change_the_answer_are_remembered(site: Site) -> None:
     assert len(files) == 5
 
 
-def test_answer_lasts_unless_an_installer_may_be_at_work(site: Site) -> None:
+@pytest.mark.parametrize("can_ask", [True, False])
+def test_answer_lasts_unless_an_installer_may_be_at_work(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, can_ask: bool
+) -> None:
     """Take a young folder without RECORD for half written, and an old one as it is."""
+    if not can_ask:
+        ask_nothing_by_folder(monkeypatch)
     folder = site.install("library")
     assert not look(site.folder).is_lasting
     (folder / "RECORD").write_text("")
@@ -436,6 +454,9 @@ def test_answer_lasts_unless_an_installer_may_be_at_work(site: Site) -> None:
     (folder / "RECORD").unlink()
     os.utime(site.folder, (10**9, 10**9))
     assert look(site.folder).is_lasting
+    young = Site(tmp_path / "young")
+    young.install("tool", GOOD)
+    assert look(site.folder, young.folder).is_lasting
 
 
 # --- the folder ---------------------------------------------------------------------
@@ -479,12 +500,15 @@ def test_newest_of_two_versions_in_one_folder_counts(site: Site) -> None:
     assert {by for _, by in index.shadowed} == {index.publishers[0].folder}
 
 
-def test_two_versions_leave_their_neighbours_alone(site: Site) -> None:
-    """Settle the one that is there twice, and read the others as ever."""
+def test_two_versions_leave_their_neighbours_alone(site: Site, tmp_path: Path) -> None:
+    """Settle the one that is there twice, and let the others count as ever."""
     for name, version in (("a", "1.0"), ("dist", "1.0"), ("dist", "2.0"), ("z", "3.0")):
         site.install(name, GOOD, version=version)
     site.install("library")
-    assert found(site.folder) == [("a", "1.0"), ("dist", "2.0"), ("z", "3.0")]
+    far = Site(tmp_path / "far")
+    far.install("a", GOOD, version="9.0")
+    expected = [("a", "1.0"), ("dist", "2.0"), ("z", "3.0")]
+    assert found(site.folder, far.folder) == expected
 
 
 def test_two_spellings_of_one_version_are_settled_by_their_names(

@@ -124,7 +124,9 @@ def _mention_faults(output: Output, report: DiscoveryReport) -> None:
             output.hint(note)
     elif faults:
         verb = "was" if faults == 1 else "were"
-        text = f"{counted(faults, 'fault')} {verb} found too"
+        owners = sorted({one.origin.owner for one in report.faults()})
+        named = ", ".join(owners[:3]) + (" and others" if len(owners) > 3 else "")  # noqa: PLR2004 - more would hide the rest
+        text = f"{counted(faults, 'fault')} {verb} found too ({named})"
         output.hint(f"{text}; `toolkit doctor` shows more.")
 
 

@@ -64,6 +64,10 @@ def check_lock(session: Session, file: Path | None) -> int:
     for text in wrong:
         session.output.say(text)
     if wrong:
+        session.output.hint(
+            "if that is right, run `toolkit lock`; what has faults is left out of the "
+            "lock until it is repaired, and can be put on the deny list"
+        )
         return 1
     session.output.say(f"{counted(len(publishers), 'distribution')} as in {place}")
     return 0

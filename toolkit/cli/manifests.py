@@ -8,6 +8,7 @@ from packaging.utils import canonicalize_name
 
 from toolkit.cli.matching import nearest
 from toolkit.cli.output import Output
+from toolkit.cli.places import editable_source
 from toolkit.cli.session import Session
 from toolkit.cli.view import counted
 from toolkit.discovery.index import Publisher, index
@@ -44,6 +45,9 @@ def make_manifest(session: Session, distribution: str, *, is_check: bool) -> int
         session.output.error("no_manifest", str(error))
         return 1
     session.output.say(f"{_counted(now)} in {file}")
+    if editable_source(publisher) is None:
+        text = "it is not an editable install: copy that file to its sources"
+        session.output.warn(text)
     session.output.hint("ship that file in the wheel, as package data")
     return 0
 
@@ -64,6 +68,8 @@ def _tell_failures(output: Output, record: Mapping[str, Any]) -> int:
     for one in failures:
         place = one["entry_point"] or one["reference"] or "the distribution"
         output.error(one["cause"], f"{place}: {one['detail']}")
+    if failures:
+        output.hint("`toolkit why` says more of each; a manifest needs all to load")
     return len(failures)
 
 
@@ -71,6 +77,9 @@ def _check(output: Output, file: Path, now: Mapping[str, Any]) -> int:
     """Compare the manifest that is there with what the code says."""
     try:
         there = read_manifest(file)
+    except FileNotFoundError:
+        output.error("no_manifest", f"there is no {file}; run it without --check first")
+        return 1
     except (OSError, ValueError) as error:
         output.error("manifest_disagrees", f"{file}: {error}")
         return 1

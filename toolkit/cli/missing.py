@@ -20,7 +20,10 @@ from toolkit.settings import Settings
 
 
 def explain_missing(
-    query: str, settings: Settings, known: Sequence[Iterable[str]]
+    query: str,
+    settings: Settings,
+    known: Sequence[Iterable[str]],
+    unread: Sequence[str] = (),
 ) -> list[tuple[int, str]]:
     """Say where a name might be, and how to make it a tool.
 
@@ -28,6 +31,7 @@ def explain_missing(
         query: What was asked for.
         settings: What the operator decided.
         known: The names that discovery did find, the likeliest first.
+        unread: What to say of what could not be read, or was left alone.
 
     Returns:
         Lines with their indents; the first is the heading.
@@ -36,23 +40,25 @@ def explain_missing(
     body = [*_misspelt_lines(query, installed)]
     body = body or [*_unpublished_lines(query, installed)]
     if not body:
-        body = [*_unknown_lines(query, installed, known)]
+        near = nearest(query, [*known, installed])
+        body = [*_unknown_lines(installed, near, unread)]
     if settings.deny or settings.allow is not None:
         body.append("The lists allow and deny keep some distributions from being read.")
     return [(0, f"{query}: not found"), *((2, text) for text in body)]
 
 
 def _unknown_lines(
-    query: str, installed: dict[str, Installed], known: Sequence[Iterable[str]]
+    installed: dict[str, Installed], near: Sequence[str], unread: Sequence[str]
 ) -> Iterator[str]:
+    some = "that could be read " if unread else ""
     yield (
         "No installed distribution or module has that name, and none of the "
-        f"{len(installed)} distributions here publishes it."
+        f"{len(installed)} distributions here {some}publishes it."
     )
     yield f"Looked in the environment of {sys.executable}."
-    near = nearest(query, [*known, installed])
     if near:
         yield f"Did you mean {', '.join(near)}?"
+    yield from unread
     yield "To do: Install the package that publishes it into that environment."
 
 

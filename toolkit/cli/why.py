@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from toolkit.catalog import ToolCatalog
 from toolkit.cli.installed import advice, all_installed, misspelt, repair
@@ -22,6 +23,7 @@ from toolkit.cli.view import (
 )
 from toolkit.contract import RejectionReason
 from toolkit.discovery.report import Cause, DiscoveryReport, Finding, Outcome
+from toolkit.discovery.trust import Lock
 from toolkit.errors import ConfigurationError
 from toolkit.naming import Collision
 from toolkit.policy import AccessPolicy
@@ -76,12 +78,39 @@ def explain(session: Session, query: str) -> int:
     scene = Scene(session.settings, catalog, report)
     answer = _explain_found(scene, query)
     if answer is None:
-        lines = explain_missing(query, scene.settings, known_names(scene.report))
+        known, unread = known_names(scene.report), [*_unread(scene, query)]
+        lines = explain_missing(query, scene.settings, known, unread)
         answer = Explanation(healthy=False, lines=lines)
     for text, remedy in place_notes(query):
         answer.fault(text, remedy)
     _print(session.output, answer)
     return 0 if answer.healthy else 1
+
+
+def _unread(scene: Scene, query: str) -> Iterator[str]:
+    """Say which distributions could not be read, and may publish what is asked for."""
+    shut = [*scene.report.failed, *scene.report.skipped]
+    owners = dict.fromkeys(one.origin.owner for one in shut)
+    if not owners:
+        return
+    for owner in owners:
+        if query in _locked_tools(scene.settings, owner):
+            yield f"{owner} published it when it was locked, and is out now."
+    yield "It may be published by what could not be read, or was left alone:"
+    for owner in owners:
+        causes = [
+            str(one.cause or one.outcome) for one in shut if one.origin.owner == owner
+        ]
+        yield f"  {owner}: {', '.join(dict.fromkeys(causes))}"
+    yield f"To do: Ask `toolkit why {next(iter(owners))}`, if that is the one; else:"
+
+
+def _locked_tools(settings: Settings, owner: str) -> Sequence[str]:
+    """Return the tools that a distribution had when it was locked, if it was."""
+    if not Path(settings.lock_file).is_file():
+        return ()
+    locked = Lock.read(settings.lock_file).get(owner)
+    return () if locked is None else locked.tools
 
 
 def _print(output: Output, answer: Explanation) -> None:
@@ -223,7 +252,7 @@ def _explain_collision(answer: Explanation, collision: Collision) -> None:
 def _explain_group(
     answer: Explanation, scene: Scene, query: str, group: Sequence[Finding]
 ) -> None:
-    counts = Counter(str(one.outcome) for one in group)
+    counts = Counter(str(one.outcome) for one in group if not is_noise(one))
     summary = ", ".join(f"{counts[one]} {one}" for one in Outcome if counts[one])
     owners = listed(sorted({heading(one.origin) for one in group}))
     answer.add(f"{query}: {summary}", indent=0)

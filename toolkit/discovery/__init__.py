@@ -89,18 +89,20 @@ def entry_points(group: str) -> "list[EntryPoint]":
     Args:
         group: One of `READ`; any other has no entry points here.
     """
-    found = _kept_columns(group)
-    if found is None:
-        return _points_anew(group)
-    if len(found[0]) <= _MANY:
-        return _points(group, *found)
+    rows = _kept_rows(group)
+    if rows is None:
+        from toolkit.discovery.index import points_anew  # noqa: PLC0415 - not kept
+
+        return points_anew(group)
+    if len(rows) <= 2 * _MANY:
+        return _points(group, rows)
     import gc  # noqa: PLC0415 - seldom needed
 
     # Texts alone make no cycle, yet the collector would look at each more than once.
     was_on = gc.isenabled()
     gc.disable()
     try:
-        return _points(group, *found)
+        return _points(group, rows)
     finally:
         if was_on:
             gc.enable()
@@ -118,13 +120,15 @@ def load_entry_point(group: str, name: str) -> object:
         ValueError: Its reference is no object reference.
         BaseException: Whatever importing it raises.
     """
-    found = _kept_columns(group)
-    if found is None:
-        points = _points_anew(group)
-        found = [point[1] for point in points], [point[2] for point in points]
-    names, references = found
+    rows = _kept_rows(group)
+    if rows is None:
+        from toolkit.discovery.index import rows_anew  # noqa: PLC0415 - not kept
+
+        rows = rows_anew(group)
+    count = len(rows) // 2
+    names = rows[:count]
     if names.count(name) == 1:
-        return resolve(references[names.index(name)])
+        return resolve(rows[count + names.index(name)])
     from toolkit.errors import ToolNotFoundError  # noqa: PLC0415 - off the fast path
 
     raise ToolNotFoundError(name, [one for one in names if name in one])
@@ -152,50 +156,34 @@ def resolve(reference: str) -> object:
     return found
 
 
-def _kept_columns(group: str) -> "tuple[list[str], list[str]] | None":
-    """Return a group's names and references as kept; None where they must be read."""
+def _kept_rows(group: str) -> "list[str] | None":
+    """Return all names of a group, then all references; None where none are kept."""
     if group not in READ:
-        return [], []
-    sections = kept_sections()
-    if sections is None:
-        return None
-    rows = lines_of(sections[7 + READ.index(group)])
+        return []
+    kept = kept_index()
+    # One more row says whose they are.
+    return None if kept is None else lines_of(section_of(kept, 7 + READ.index(group)))
+
+
+def _points(group: str, rows: "list[str]") -> "list[EntryPoint]":
     count = len(rows) // 2
-    return rows[:count], rows[count : 2 * count]  # the last row says whose they are
-
-
-def _points(
-    group: str, names: "list[str]", references: "list[str]"
-) -> "list[EntryPoint]":
-    count = len(names)
-    rows = zip([group] * count, names, references, strict=True)
-    return [*map(tuple.__new__, [EntryPoint] * count, rows)]
-
-
-def _points_anew(group: str) -> "list[EntryPoint]":
-    from toolkit.discovery.index import look  # noqa: PLC0415 - not on the warm path
-
-    return [
-        point
-        for one in look().publishers
-        for point in one.entry_points
-        if point[0] == group
-    ]
+    found = zip([group] * count, rows, rows[count:], strict=False)
+    return [*map(tuple.__new__, [EntryPoint] * count, found)]
 
 
 # --- the kept file --------------------------------------------------------------------
 
 
-def kept_sections() -> "list[str] | None":
-    """Return the sections of this environment's file, if they still hold."""
+def kept_index() -> "bytes | None":
+    """Return the index part of this environment's file, if it still holds."""
     if not is_cache_on() or has_foreign_finders():
         return None
     folders = absolute_path(sys.path)
     try:
-        sections = read_sections(cache_file(folders))
-        if sections is None or sections[0].split("\n") != folders:
+        kept = read_index(cache_file(folders))
+        if kept is None or section_of(kept, 0).split("\n") != folders:
             return None
-        return sections if _still_hold(folders, sections) else None
+        return kept if _still_holds(folders, kept) else None
     except (OSError, ValueError, TypeError):  # not there, not ours: read anew
         return None
 
@@ -210,7 +198,10 @@ def absolute_path(path: "Iterable[object]") -> "list[str]":
     found: dict[str, None] = {}
     for entry in path:
         if isinstance(entry, str):  # anything else, an import ignores too
-            found[entry if os.path.isabs(entry) else os.path.abspath(entry)] = None
+            try:
+                found[entry if os.path.isabs(entry) else os.path.abspath(entry)] = None
+            except FileNotFoundError:  # the working folder is gone: nothing is there
+                continue
     return list(found)
 
 
@@ -235,7 +226,10 @@ def cache_folder() -> str:
 
 def cache_file(folders: "Sequence[str]") -> str:
     """Return the file of the environment that has this path."""
-    who = f"{sys.prefix}\n{sys.implementation.cache_tag}\n" + "\n".join(folders)
+    tag = (
+        f"{sys.implementation.cache_tag}.{sys.flags.optimize}"  # -OO has no docstrings
+    )
+    who = f"{sys.prefix}\n{tag}\n" + "\n".join(folders)
     return f"{cache_folder()}/{sum_of(who.encode('utf-8', 'surrogatepass'))}.index"
 
 
@@ -265,6 +259,20 @@ def is_standard_finder(finder: object) -> bool:
     return kind.__module__.partition(".")[0] in _STANDARD
 
 
+def section_of(kept: bytes, number: int) -> str:
+    """Return one section of an index; a listing needs half of it, and copies no more.
+
+    Raises:
+        ValueError: There is no such section, or it is no text.
+    """
+    start = 0
+    for _ in range(number):
+        start = kept.index(b"\x1e", start) + 1
+    end = kept.find(b"\x1e", start)
+    text = memoryview(kept)[start : len(kept) if end < 0 else end]
+    return str(text, "utf-8", "surrogatepass")
+
+
 def lines_of(section: str) -> "list[str]":
     """Return the lines of a section; an empty one has none."""
     return section.split("\n") if section else []
@@ -276,12 +284,12 @@ def numbers_of(section: str) -> "list[int]":
     return memoryview(bytes.fromhex(section)).cast("q").tolist()
 
 
-def _still_hold(folders: "Sequence[str]", sections: "Sequence[str]") -> bool:
+def _still_holds(folders: "Sequence[str]", kept: bytes) -> bool:
     """Compare each folder and metadata file with how it was when it was read."""
-    if [*map(stamp_of, folders)] != numbers_of(sections[1]):
+    if [*map(stamp_of, folders)] != numbers_of(section_of(kept, 1)):
         return False
-    files = lines_of(sections[2])
-    times, sizes = numbers_of(sections[3]), numbers_of(sections[4])
+    files = lines_of(section_of(kept, 2))
+    times, sizes = numbers_of(section_of(kept, 3)), numbers_of(section_of(kept, 4))
     try:
         for now, time, size in zip(map(os.stat, files), times, sizes, strict=True):
             if now.st_mtime_ns != time or now.st_size << 16 | now.st_mode != size:
@@ -301,15 +309,15 @@ def stamp_of(folder: str) -> int:
         return -1
 
 
-def read_sections(file: str) -> "list[str] | None":
-    """Return the sections of a cache file's index part; None when it is not well.
+def read_index(file: str) -> "bytes | None":
+    """Return the index part of a cache file; None when it is not well.
 
     That is of another version, another user's, open to others' writing, cut off, or
     damaged.
 
     Raises:
         OSError: There is none, or it cannot be read.
-        ValueError: It is no text.
+        ValueError: It has no header.
     """
     fd = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
@@ -321,13 +329,10 @@ def read_sections(file: str) -> "list[str] | None":
             return None
         if not 0 <= size <= total - HEADER:
             return None
-        data = os.read(fd, size)  # just the index: no definition is read here
+        kept = os.read(fd, size)  # and no definition
     finally:
         os.close(fd)
-    if len(data) != size or sum_of(data) != found:
-        return None
-    sections = data.decode("utf-8", "surrogatepass").split("\x1e")
-    return sections if len(sections) == 7 + len(READ) else None
+    return kept if len(kept) == size and sum_of(kept) == found else None
 
 
 def read_header(data: bytes) -> "tuple[str, int, int, int, str, str]":

@@ -39,7 +39,7 @@ Linux stamps files with the time of its last tick, 1 to 10 ms ago.
 """
 _COARSE_NS: Final = 2_000_000_000
 """The same for file systems that keep whole seconds (FAT keeps even ones)."""
-_CONTROL: Final = frozenset(map(chr, range(32)))
+_SEPARATORS: Final = frozenset("\n\x1e")
 
 
 def keep(index: Index, definitions: bytes | None = None) -> bool:
@@ -179,7 +179,7 @@ def _pack(index: Index) -> bytes | None:
         *(_columns(index.publishers, group) for group in READ),
     ]
     words = (word for section in sections for word in section)
-    if any(not _CONTROL.isdisjoint(word) for word in words):
+    if any(not _SEPARATORS.isdisjoint(word) for word in words):
         return None
     return "\x1e".join(map("\n".join, sections)).encode("utf-8", "surrogatepass")
 
@@ -255,7 +255,7 @@ def _raw_definitions(file: str) -> bytes:
             words, skip, size, total, _, found = read_header(stream.read(HEADER))
             if words != first_words() or total != about.st_size:
                 return b""
-            if min(skip, size) < 0 or HEADER + skip + size != total:
+            if HEADER + skip + size != total:
                 return b""
             stream.seek(HEADER + skip)
             data = stream.read(size)

@@ -31,12 +31,12 @@ from toolkit.discovery import (
     is_cache_on,
     is_private,
     is_standard_finder,
-    kept_sections,
+    kept_index,
     lines_of,
     load_entry_point,
     numbers_of,
     read_header,
-    read_sections,
+    read_index,
     resolve,
     sum_of,
 )
@@ -72,11 +72,13 @@ __all__ = [
     "is_standard_finder",
     "load_entry_point",
     "look",
+    "points_anew",
     "publishers",
     "pydantic_plugins",
     "read_header",
     "read_sections",
     "resolve",
+    "rows_anew",
     "state_of",
     "sum_of",
 ]
@@ -236,8 +238,8 @@ def index(*, use_cache: bool = True) -> Index:
         use_cache: Whether to read and write the file of this environment. The variable
             ``TOOLKIT_CACHE=off`` switches it off as well.
     """
-    kept = kept_sections() if use_cache else None
-    return look(use_cache=use_cache) if kept is None else _unpack(kept)
+    kept = kept_index() if use_cache else None
+    return look(use_cache=use_cache) if kept is None else _unpack(_sections(kept))
 
 
 def look(*, use_cache: bool = True) -> Index:
@@ -254,6 +256,38 @@ def look(*, use_cache: bool = True) -> Index:
 
         keep(found)
     return found
+
+
+def points_anew(group: str) -> list[EntryPoint]:
+    """Return the entry points of one group, read anew, sorted by distribution."""
+    return [
+        point
+        for publisher in look().publishers
+        for point in publisher.entry_points
+        if point[0] == group
+    ]
+
+
+def rows_anew(group: str) -> list[str]:
+    """Return all names of a group, then all references, read anew."""
+    points = points_anew(group)
+    return [*(point[1] for point in points), *(point[2] for point in points)]
+
+
+def read_sections(file: str) -> list[str] | None:
+    """Return all sections of a cache file's index; None when it is not well.
+
+    Raises:
+        OSError: There is none, or it cannot be read.
+        ValueError: It is no text.
+    """
+    kept = read_index(file)
+    sections = [] if kept is None else _sections(kept)
+    return sections if len(sections) == 7 + len(READ) else None
+
+
+def _sections(kept: bytes) -> list[str]:
+    return kept.decode("utf-8", "surrogatepass").split("\x1e")
 
 
 def state_of(file: str) -> tuple[int, int]:

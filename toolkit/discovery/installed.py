@@ -5,6 +5,7 @@ refuse it; its record in the cache still holds; it brings a manifest that fits i
 files; it is contacted, in a child process or in this one, and its record is kept.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,14 @@ from toolkit.discovery.index import Publisher
 from toolkit.discovery.loading import Loader
 from toolkit.discovery.manifest import record_of_manifest
 from toolkit.discovery.memory import Memory
-from toolkit.discovery.records import is_keepable, pack, stamps_of, unpack
+from toolkit.discovery.records import (
+    imported_of,
+    is_keepable,
+    is_older,
+    pack,
+    stamps_of,
+    unpack,
+)
 from toolkit.discovery.report import Cause, Failure, Skip
 from toolkit.discovery.sources import Found, hook_candidates, refusal_of
 from toolkit.guards import pydantic_ready
@@ -77,8 +85,8 @@ class InstalledSource:
         self, publisher: Publisher, record: Mapping[str, Any]
     ) -> list[Found] | None:
         """Return what a record holds; None when it is damaged."""
-        make_load = self._loader.for_publisher(publisher)
         try:
+            make_load = self._loader.for_publisher(publisher, record["stamps"])
             found: list[Found] = [*unpack(record, publisher, make_load)]
             hooks = [
                 one["entry_point"] for one in record["found"] if one["is"] == "hooks"
@@ -104,8 +112,8 @@ class InstalledSource:
                 found = self._restored(publisher, record)
                 if found is None:
                     found = [_nonsense(publisher)]
-                problems = faults[publisher.name]
-                if not problems and is_keepable(found):
+                problems, is_lasting = faults[publisher.name], record.get("is_lasting")
+                if is_lasting and not problems and is_keepable(found):
                     self._memory.keep(publisher, record)
                 yield from (*problems, *found)
             return
@@ -117,12 +125,15 @@ class InstalledSource:
     ) -> Iterable[Found]:
         from toolkit.discovery.contact import contact  # noqa: PLC0415 - needs pydantic
 
+        is_first = not imported_of(publisher)  # else it may be older than its files
+        began = time.time_ns()
         with pydantic_ready(self._loader.left_out):
             found = [*faults, *contact(publisher)]
         self._loader.imported.note(publisher)
-        if is_keepable(found):
+        if is_first and is_keepable(found):
             record = pack(publisher, found, stamps_of(publisher))
-            self._memory.keep(publisher, record)
+            if is_older(record["stamps"], began):
+                self._memory.keep(publisher, record)
         return found
 
 

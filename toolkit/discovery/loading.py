@@ -48,7 +48,9 @@ class Imported:
         """Take note of a distribution that was just imported."""
         stamps = stamps_of(publisher)
         with self._lock:
-            self._files[publisher.name] = stamps
+            noted = self._files.setdefault(publisher.name, [])
+            known = {place for place, *_ in noted}
+            noted += [one for one in stamps if one[0] not in known]  # others stay old
 
     def drop_changed(self) -> tuple[str, ...]:
         """Forget the modules of distributions whose files are not as they were.
@@ -87,6 +89,8 @@ class Loader:
         drifts: Told of tools that are not what they were listed as.
         forget: Told of a distribution whose record is not right.
         imported: Told of each distribution that is imported.
+        objection: Asked about a distribution whose files are not as they were when it
+            was judged; says why its code must not be imported now, or is empty.
     """
 
     refusal: Callable[[Publisher], str]
@@ -94,21 +98,31 @@ class Loader:
     drifts: Drifts
     forget: Callable[[str], None]
     imported: Imported = field(default_factory=Imported)
+    objection: Callable[[Publisher], str] = lambda _: ""
 
     def for_publisher(
-        self, publisher: Publisher
+        self, publisher: Publisher, stamps: Stamps
     ) -> "Callable[[Place, Mapping[str, Any]], Callable[[], CompiledTool]]":
-        """Return what `records.unpack` takes: for each place, how to load its tool."""
+        """Return what `records.unpack` takes: for each place, how to load its tool.
+
+        Args:
+            publisher: Whose tools they are.
+            stamps: Its files as they were when it was judged.
+        """
 
         def make(
             place: Place, facts: Mapping[str, Any]
         ) -> "Callable[[], CompiledTool]":
-            return partial(self._load, publisher, place, facts)
+            return partial(self._load, publisher, stamps, place, facts)
 
         return make
 
     def _load(
-        self, publisher: Publisher, place: Place, facts: Mapping[str, Any]
+        self,
+        publisher: Publisher,
+        stamps: Stamps,
+        place: Place,
+        facts: Mapping[str, Any],
     ) -> "CompiledTool":
         """Import, judge and compile one tool, and compare it with what is known.
 
@@ -120,10 +134,8 @@ class Loader:
         known = facts["definition"] or {}
         name = known.get("name") or place.attribute or place.point.name
         origin = publisher.origin(place.point).at(facts["reference"])
-        refusal = self.refusal(publisher)
-        if refusal:
-            logger.error("%s is not imported: %s", origin, refusal)
-            detail = "its distribution is not trusted any more"
+        detail = self._wall(publisher, stamps)
+        if detail:
             raise ToolUnavailableError(name, origin, detail)
         with pydantic_ready(self.left_out):
             got = load(partial(_found_and_compiled, place, kind, origin, name), origin)
@@ -134,10 +146,25 @@ class Loader:
             raise ToolUnavailableError(name, origin, detail) from got.error
         self.imported.note(publisher)
         changed = _differences(known, pack_definition(got.value.definition))
+        if known and got.value.name != name:
+            self.forget(publisher.name)
+            detail = f"the tool that stands there now is called {got.value.name}"
+            raise ToolUnavailableError(name, origin, detail)
         if known and changed:
             self.forget(publisher.name)
             self.drifts.add(Drift(name, origin, changed))
         return got.value
+
+    def _wall(self, publisher: Publisher, stamps: Stamps) -> str:
+        """Say why nothing of a distribution may be imported now; empty when it may."""
+        detail = "its distribution is not trusted any more"
+        refusal = self.refusal(publisher)
+        if not refusal and not are_as_they_were(stamps):
+            detail = "its package has changed, and does not load any more"
+            refusal = self.objection(publisher)
+        if refusal:
+            logger.error("%s is not imported: %s", publisher.origin(), refusal)
+        return detail if refusal else ""
 
 
 def _why(error: BaseException | None) -> str:

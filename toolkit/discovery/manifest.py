@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from toolkit.discovery.index import GROUPS, Publisher
 from toolkit.discovery.metadata import metadata_fault
-from toolkit.discovery.records import DEFINITIONS_FORMAT, points_of
+from toolkit.discovery.records import DEFINITIONS_FORMAT, check, points_of
 from toolkit.discovery.report import Cause, Failure
+from toolkit.errors import describe_error
 
 FILE_NAME: Final = "toolkit-manifest.json"
 FORMAT: Final = 1
@@ -35,15 +36,18 @@ def record_of_manifest(publisher: Publisher) -> tuple[_Record | None, list[Failu
         The record, as `toolkit.discovery.records` has it, or None; and what is wrong
         with a manifest that is there, but cannot be believed.
     """
-    home = _home(publisher)
-    if home is None or not home.is_file() or metadata_fault(publisher) is not None:
-        return None, []
-    manifest: dict[str, Any] = {}
+    manifest: dict[str, Any] = {"stamps": []}
     try:
-        manifest = read_manifest(home)
+        home = _home(publisher)
+        if home is None or not home.is_file() or metadata_fault(publisher) is not None:
+            return None, []
+        manifest |= read_manifest(home)
         wrong = disagreements(manifest, publisher)
-    except (OSError, ValueError) as error:
-        wrong = (f"it cannot be read: {error}",)
+        check(manifest, publisher)
+    except FileNotFoundError:
+        return None, []
+    except Exception as error:  # noqa: BLE001 - whatever is in the file, or asks for it
+        wrong = (f"it cannot be read: {describe_error(error)}",)
     if wrong:
         detail = f"its manifest does not fit it: {'; '.join(wrong)}"
         cause = Cause.MANIFEST_DISAGREES
@@ -175,31 +179,52 @@ def _told(manifest: Mapping[str, Any]) -> dict[str, Any]:
 # --- where the sources are ------------------------------------------------------------
 
 
-def _tops(publisher: Publisher) -> list[str]:
-    """Return the top-level modules that its entry points refer to, in their order."""
+def _modules(publisher: Publisher) -> list[str]:
+    """Return the modules that its entry points refer to, in their order."""
     references = [point[2] for point in publisher.entry_points if point[0] in GROUPS]
-    names = (one.partition(":")[0].partition(".")[0].strip() for one in references)
-    return [name for name in dict.fromkeys(names) if name.isidentifier()]
+    names = (one.partition(":")[0].partition("[")[0].strip() for one in references)
+    return [
+        one
+        for one in dict.fromkeys(names)
+        if all(map(str.isidentifier, one.split(".")))
+    ]
+
+
+def _places(publisher: Publisher) -> list[Path]:
+    """Return the outermost packages, or modules, that they are in, in their order."""
+    found = (_place(publisher, module) for module in _modules(publisher))
+    return list(dict.fromkeys(one for one in found if one is not None))
 
 
 def _home(publisher: Publisher) -> Path | None:
-    for top in _tops(publisher)[:1]:
-        place = _place(publisher, top)
-        if place is None:
-            return None
+    for place in _places(publisher)[:1]:
         if place.is_dir():
             return place / FILE_NAME
         return place.with_name(f"{place.name.partition('.')[0]}.{FILE_NAME}")
     return None
 
 
-def _place(publisher: Publisher, top: str) -> Path | None:
-    """Return the folder or file of a top-level module; imports nothing."""
+def _place(publisher: Publisher, module: str) -> Path | None:
+    """Return the folder or file of a module's outermost package; imports nothing.
+
+    A folder without an ``__init__`` is a namespace that others share; what is this
+    distribution's own begins below it.
+    """
+    top, *rest = module.split(".")
     beside = Path(publisher.folder).parent / top
-    if publisher.folder and beside.is_dir():
-        return beside
+    here = beside if publisher.folder and beside.is_dir() else _found(top)
+    for part in rest:
+        if here is None or not here.is_dir() or any(here.glob("__init__.*")):
+            break
+        inner, file = here / part, here / f"{part}.py"
+        here = inner if inner.is_dir() else file if file.is_file() else None
+    return here
+
+
+def _found(top: str) -> Path | None:
+    """Return where the import system finds a top-level module; runs none of it."""
     try:
-        spec = importlib.util.find_spec(top)  # of a top-level name: runs none of it
+        spec = importlib.util.find_spec(top)
     except (ImportError, AttributeError, ValueError):
         return None
     if spec is None:
@@ -216,10 +241,9 @@ def _hashes(publisher: Publisher, home: Path) -> dict[str, str]:
         OSError: One of them cannot be read.
     """
     found = {}
-    for top in _tops(publisher):
-        place = _place(publisher, top)
-        for file in _sources(place) if place is not None else ():
-            name = file.relative_to(place.parent).as_posix()  # type: ignore[union-attr]  # else there is no file
+    for place in _places(publisher):
+        for file in _sources(place):
+            name = file.relative_to(place.parent).as_posix()
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             found[name] = f"sha256:{digest}"

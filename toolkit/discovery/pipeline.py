@@ -29,6 +29,7 @@ from toolkit.discovery.sources import (
     Found,
     ModuleSource,
     ObjectSource,
+    UnlockedModules,
     failure,
     load,
     refusal_of,
@@ -115,12 +116,13 @@ def discover_again(
             drifts=drifts,
             forget=memory.forget,
             imported=imported,
+            objection=partial(_objection, settings, left_out),
         )
         installed = InstalledSource(
             found.ours(), settings, memory=memory, loader=loader
         )
         run.take(installed.candidates())
-        sources = (ModuleSource(settings.modules),) if settings.modules else ()
+        sources = (_modules(settings),) if settings.modules else ()
     handed_in = tuple(objects)
     if sources or handed_in:
         with pydantic_ready(left_out):
@@ -145,6 +147,29 @@ def _log(report: DiscoveryReport) -> None:
         logger.warning("%s", note)
     level = logging.ERROR if report.status == "empty" else logging.INFO
     logger.log(level, "discovery %s", report.summary())
+
+
+def _modules(settings: Settings) -> CandidateSource:
+    """Return the source of the modules that the settings name: the operator's own.
+
+    No lock knows them, so with ``trust = "locked"`` none of them is imported.
+    """
+    if settings.trust == "locked":
+        return UnlockedModules(settings.modules)
+    return ModuleSource(settings.modules)
+
+
+def _objection(
+    settings: Settings, left_out: frozenset[str] | None, publisher: Publisher
+) -> str:
+    """Let a package that has changed be met in a child again, if that is wanted."""
+    if settings.first_contact != "child":
+        return ""
+    from toolkit.discovery.probe import probe  # noqa: PLC0415 - seldom needed
+
+    ((_, record),) = probe([publisher], settings, left_out)
+    failures = [one["detail"] for one in record["found"] if one["is"] == "failure"]
+    return "; ".join(failures)
 
 
 def _lock(settings: Settings) -> Callable[[Publisher], str]:

@@ -20,18 +20,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from secrets import token_hex
+from typing import IO, Any, Final, Self, cast
 
 from toolkit.discovery.index import Publisher, absolute_path
-from toolkit.discovery.records import pack, stamps_of
+from toolkit.discovery.records import check, pack, stamps_of
 from toolkit.discovery.report import Cause, Failure
 from toolkit.discovery.scan import canonical
+from toolkit.errors import describe_error
 from toolkit.settings import Settings
 
 START_SECONDS: Final = 60.0
 """What a child may take to start; a busy machine takes seconds for it."""
 MAX_OUTPUT_BYTES: Final = 4 << 20
 """What one child may print before that is a fault; a chatty package prints pages."""
+MAX_ANSWER_BYTES: Final = 64 << 20
+"""Size of one answer; 10,000 tools take about 16 MiB."""
 SHARE: Final = 8
 """Packages at least that a second child is started for."""
 
@@ -65,7 +69,11 @@ def probe(
     found: list[list[_Answer]] = [[] for _ in shares]
 
     def work(number: int) -> None:
-        found[number].extend(_contact_all(shares[number], settings, left_out))
+        share = shares[number]
+        try:
+            found[number].extend(_contact_all(share, settings, left_out))
+        except Exception as error:  # noqa: BLE001 - nobody may get lost with a thread
+            found[number].extend(_not_contacted(one, error) for one in [*share])
 
     threads = [
         threading.Thread(target=work, args=(number,), daemon=True)
@@ -88,15 +96,23 @@ def _contact_all(
         with _Child(batch, settings, left_out) as child:
             for turn, publisher in enumerate(batch):
                 record = child.record_of(publisher)
-                waiting.popleft()
                 if turn and not _is_clean(record):
                     with _Child([publisher], settings, left_out) as alone:
                         record = alone.record_of(publisher)
+                    waiting.popleft()
                     yield publisher, record
                     break  # that child may have been changed by this one
+                waiting.popleft()
                 yield publisher, record
                 if child.is_spent or not _is_clean(record):
                     break
+
+
+def _not_contacted(publisher: Publisher, error: Exception) -> _Answer:
+    """Say of a package that no child could be started for it."""
+    detail = f"no child process could be started to import it: {describe_error(error)}"
+    failure = Failure(publisher.origin(), detail, cause=Cause.NOT_CONTACTED)
+    return publisher, pack(publisher, [failure], [])
 
 
 def _is_clean(record: Mapping[str, Any]) -> bool:
@@ -127,24 +143,28 @@ class _Child:
         self._tail = b""
         self._printed = 0
         self.is_spent = False
-        path = absolute_path(sys.path)
+        self._token = token_hex(8)
+        optimized = [f"-{'O' * sys.flags.optimize}"] if sys.flags.optimize else []
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-X", "faulthandler", "-c", _CODE.format(path)],
+            [sys.executable, *optimized, "-X", "faulthandler", "-c", _CODE],
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
         orders = {
+            "token": self._token,
             "memory": settings.contact_memory_bytes,
             "seconds": settings.contact_timeout,
             "tolerate": sorted(map(canonical, settings.tolerate)),
             "left_out": None if left_out is None else sorted(left_out),
             "publishers": [_order(one) for one in batch],
         }
-        self._start_thread(self._hear, self._process.stdout)
+        path = json.dumps(absolute_path(sys.path)).encode()
+        self._hearer = self._start_thread(self._hear, self._process.stdout)
         self._drainer = self._start_thread(self._drain, self._process.stderr)
-        self._start_thread(self._tell, json.dumps(orders).encode())
+        self._start_thread(self._tell, path + b"\n" + json.dumps(orders).encode())
 
     def record_of(self, publisher: Publisher) -> Mapping[str, Any]:
         """Return the record of the next publisher, whatever becomes of the child."""
@@ -169,10 +189,13 @@ class _Child:
             raise _CulpritError(Cause.ENDED_PROCESS, "its child process talks nonsense")
         message = self._next_message(self._settings.contact_timeout, _SHOW_SECONDS)
         record = message.get("record")
-        if not isinstance(record, dict):
-            raise _CulpritError(Cause.ENDED_PROCESS, "its child process talks nonsense")
+        try:
+            check(record, publisher)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            detail = "its child process talks nonsense"
+            raise _CulpritError(Cause.ENDED_PROCESS, detail) from error
         self.is_spent = bool(message.get("spent"))
-        return record
+        return cast("Mapping[str, Any]", record)
 
     def _next_message(self, seconds: float, grace: float = 0.0) -> Mapping[str, Any]:
         line = self._next_line(time.monotonic() + seconds + grace, seconds)
@@ -183,7 +206,7 @@ class _Child:
             raise _CulpritError(Cause.ENDED_PROCESS, self._end())
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             message = {}
         return message if isinstance(message, dict) else {}
 
@@ -228,9 +251,17 @@ class _Child:
                 stream.write(orders)
 
     def _hear(self, stream: IO[bytes]) -> None:
+        """Take the lines that bear the token; a package may write there by mistake."""
+        mark, rest = f'{{"token": "{self._token}"'.encode(), b""
         with suppress(OSError, ValueError):  # closed at the end
-            for line in stream:
-                self._heard.put(line)
+            while data := os.read(stream.fileno(), 1 << 16):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    if line.startswith(mark):
+                        self._heard.put(line)
+                if len(rest) > MAX_ANSWER_BYTES:
+                    self._kill()
+                    break
         self._heard.put(None)
 
     def _drain(self, stream: IO[bytes]) -> None:
@@ -257,8 +288,13 @@ class _Child:
         """Kill it, and wait until it is gone."""
         self._kill()
         self._process.wait()
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
+        pipes = (
+            (self._hearer, self._process.stdout),
+            (self._drainer, self._process.stderr),
+        )
+        for reader, stream in pipes:
+            reader.join(_LOOK_SECONDS)  # a daemon that a package left may keep the pipe
+            if stream is not None and not reader.is_alive():
                 with suppress(OSError):
                     stream.close()
 
@@ -283,7 +319,7 @@ _FRAME: Final = re.compile(
     rf'  File "(?:{re.escape(str(Path(__file__).parent))}|<frozen importlib|<string>)'
 )
 _CODE: Final = (
-    "import sys; sys.path[:] = {!r}; "
+    "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
     "from toolkit.discovery.probe_child import main; main()"
 )
 """With the path of this process, which may differ from what a fresh one has."""

@@ -8,6 +8,7 @@ import faulthandler
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import IO, Any, Final
 
 from toolkit.discovery.contact import contact
 from toolkit.discovery.index import EntryPoint, Publisher
-from toolkit.discovery.records import Contacted, pack, stamps_of
+from toolkit.discovery.records import Contacted, is_older, pack, stamps_of
 from toolkit.discovery.report import Cause, Failure
 from toolkit.discovery.residue import Watch
 from toolkit.guards import pydantic_ready
@@ -32,6 +33,7 @@ def main() -> None:
     """
     answers = _take_over_output()
     orders = json.loads(sys.stdin.buffer.read())
+    token = orders["token"]
     _limit_memory(orders["memory"])
     tolerated = set(orders["tolerate"])
     left_out = orders["left_out"]
@@ -39,16 +41,18 @@ def main() -> None:
     me = os.getpid()
     for order in orders["publishers"]:
         publisher = _publisher(order)
-        _say(answers, {"begin": publisher.name})
+        before = (os.environ.copy(), sys.modules.copy())
+        _say(answers, {"token": token, "begin": publisher.name})
         faulthandler.dump_traceback_later(orders["seconds"])  # the parent ends it then
         with pydantic_ready(left_out):
             record, is_spent = _contact(
                 publisher, is_tolerated=publisher.name in tolerated
             )
+        is_spent |= _has_moved(before)
         faulthandler.cancel_dump_traceback_later()
         if os.getpid() != me:  # a package has forked while it was imported
             os._exit(0)
-        _say(answers, {"record": record, "spent": is_spent})
+        _say(answers, {"token": token, "record": record, "spent": is_spent})
         if is_spent:
             break
     os._exit(0)  # no exit handler of a package runs, and no thread is waited for
@@ -61,6 +65,7 @@ def _contact(
         one[2].partition(":")[0].partition(".")[0] for one in publisher.entry_points
     }
     watch = Watch(tops)
+    began = time.time_ns()
     watch.start()
     found = [_with_cause(one) for one in contact(publisher)]
     left = watch.findings()
@@ -69,7 +74,20 @@ def _contact(
         failure = Failure(publisher.origin(), detail, cause=Cause.LEFT_BEHIND)
         seconds = sum(one.seconds for one in found)
         found = [replace(failure, seconds=seconds)]
-    return pack(publisher, found, stamps_of(publisher)), bool(left)
+    record = pack(publisher, found, stamps_of(publisher))
+    return {**record, "is_lasting": is_older(record["stamps"], began)}, bool(left)
+
+
+def _has_moved(before: tuple[Mapping[str, str], Mapping[str, Any]]) -> bool:
+    """Tell whether the next package would be imported into another world.
+
+    That is nobody's fault: many packages set a variable. But what they set must not
+    decide what is recorded of others.
+    """
+    environ, modules = before
+    return os.environ != environ or any(
+        sys.modules.get(name) is not module for name, module in modules.items()
+    )
 
 
 def _with_cause(one: Contacted) -> Contacted:

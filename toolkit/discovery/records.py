@@ -4,12 +4,14 @@ A record holds no object and no verdict of the operator. It is right for as long
 files it was made from are as they were; `stamps` are their times and sizes.
 """
 
+import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from stat import S_ISDIR
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any, Final
 
 from toolkit.contract import ACCEPTED, RejectionReason, Verdict
@@ -17,6 +19,7 @@ from toolkit.deferred import DeferredTool
 from toolkit.discovery.index import GROUPS, EntryPoint, Publisher
 from toolkit.discovery.report import (
     CONTRACTS,
+    KIND_OF,
     Candidate,
     Cause,
     DeferredCandidate,
@@ -24,6 +27,7 @@ from toolkit.discovery.report import (
     Judged,
     Kind,
 )
+from toolkit.naming import tool_name
 from toolkit.tools import ToolDefinition
 
 Contacted = Judged | Failure | Candidate
@@ -35,6 +39,7 @@ Stamps = list[list[Any]]
 DEFINITIONS_FORMAT: Final = 1
 """Changes whenever the same tool is described differently, or kept in another form."""
 
+_TICK_NS: Final = 50_000_000  # see toolkit.discovery.cache
 _METADATA: Final = ("entry_points.txt", "METADATA", "PKG-INFO", "RECORD")
 _FACTS: Final = (
     "attribute",
@@ -221,6 +226,75 @@ def _unpack_one(
     return Judged(candidate, ACCEPTED, tool, identity, values["took"])
 
 
+def check(record: Any, publisher: Publisher) -> None:  # noqa: ANN401 - from a file or a process
+    """Check a record that somebody else wrote: each part, and how the parts fit.
+
+    Raises:
+        TypeError: A part is of another type than `pack` writes.
+        ValueError: A part has a value that `pack` never writes.
+        KeyError: A part is missing.
+        InvalidNameError: A tool has a name that no tool may have.
+    """
+    kinds = {point[0:2]: KIND_OF.get(point[0]) for point in publisher.entry_points}
+    for stamp_ in record["stamps"]:
+        _check_all(stamp_, (str, int, int))
+    for one in record["found"]:
+        texts = [one[name] for name in ("kind", "group", "entry_point", "reference")]
+        _check_all(texts, (str,) * len(texts))
+        key = (one["group"], one["entry_point"])
+        if one["is"] == "failure" and key == ("", ""):
+            continue
+        if kinds.get(key) != one["kind"]:
+            text = f"{key} is no entry point of kind {one['kind']}"
+            raise ValueError(text)
+        if one["is"] == "judged":
+            _check_judged(one)
+
+
+def _check_judged(one: Mapping[str, Any]) -> None:
+    values = [one[name] for name in (*_FACTS, "took", "identity", "detail")]
+    number = (int, float)
+    _check_all(values, (str, str, str, bool, int, number, number, str, str))
+    if one["definition"] is None:
+        RejectionReason(one["reason"])
+        return
+    definition = unpack_definition(one["definition"])
+    tool_name(definition.name)
+    said = [getattr(definition, name) for name in _DEFINED]
+    _check_all(said, tuple(_DEFINED.values()))
+    _check_all([*definition.tags, *definition.required_scopes], None)
+    for text in (definition.input_schema_json, definition.output_schema_json):
+        if text is not None and not isinstance(json.loads(text), dict):
+            message = "a schema is no JSON object"
+            raise ValueError(message)
+
+
+_DEFINED: Final[Mapping[str, Any]] = {
+    "qualified_name": str,
+    "description": str,
+    "input_schema_json": str,
+    "output_schema_json": (str, NoneType),
+    "version": str,
+    "timeout": (int, float, NoneType),
+    "read_only": (bool, NoneType),
+    "destructive": (bool, NoneType),
+    "idempotent": (bool, NoneType),
+    "streaming": bool,
+}
+
+
+def _check_all(values: Sequence[Any], kinds: Sequence[Any] | None) -> None:
+    """Check each value against its kind; all against ``str`` where none are given.
+
+    Raises:
+        TypeError: One is of another.
+    """
+    pairs = zip(values, kinds or (str,) * len(values), strict=True)
+    if not all(isinstance(value, kind) for value, kind in pairs):
+        text = "a part of the record is of another type"
+        raise TypeError(text)
+
+
 # --- what it was made from ------------------------------------------------------------
 
 
@@ -228,24 +302,68 @@ def stamps_of(publisher: Publisher) -> Stamps:
     """Return the files that what was found depends on, as they are now.
 
     Those are its metadata and every module that is imported of its top-level packages,
-    with the packages' folders, where a new module would appear.
+    with the folders in these packages, where a new module would appear.
     """
     places = {f"{publisher.folder}/{name}" for name in _METADATA if publisher.folder}
-    tops = {_top(point.reference) for point in publisher.entry_points}
-    for name, module in sys.modules.copy().items():
-        if name.partition(".")[0] in tops and issubclass(type(module), ModuleType):
-            places.update(_places(module))
+    for module in imported_of(publisher):
+        places.update(_places(module))
     return [[place, *stamp(place)] for place in sorted(places)]
+
+
+def imported_of(publisher: Publisher) -> list[ModuleType]:
+    """Return the modules of a distribution's top-level packages that are imported."""
+    tops = {_top(point.reference) for point in publisher.entry_points}
+    tops |= _recorded_tops(publisher.folder)
+    return [
+        module
+        for name, module in sys.modules.copy().items()
+        if name.partition(".")[0] in tops and issubclass(type(module), ModuleType)
+    ]
+
+
+def is_older(stamps: Stamps, began: int) -> bool:
+    """Tell whether no file has changed since a time, in nanoseconds.
+
+    What was imported is what was there then. Folders do not count: importing a module
+    for the first time writes its byte code into one. Neither does the future, which a
+    clock that was set back leaves behind.
+    """
+    now = time.time_ns()
+    return not any(
+        size >= 0 and began - _TICK_NS <= changed <= now for _, changed, size in stamps
+    )
 
 
 def _top(reference: str) -> str:
     return reference.partition(":")[0].partition(".")[0].strip()
 
 
+def _recorded_tops(folder: str) -> set[str]:
+    """Return the top-level modules that a distribution's RECORD lists."""
+    try:
+        with open(f"{folder}/RECORD", encoding="utf-8") as file:
+            paths = [line.partition(",")[0] for line in file]
+    except (OSError, ValueError):
+        return set()
+    tops = {path.partition("/")[0] for path in paths if path.endswith(".py")}
+    return {top.removesuffix(".py") for top in tops}
+
+
 def _places(module: ModuleType) -> list[str]:
     space = vars(module)
-    found = [space.get("__file__"), *_listed(space.get("__path__"))]
+    packages = [one for one in _listed(space.get("__path__")) if type(one) is str]
+    folders = [folder for package in packages for folder in _folders(package)]
+    found = [space.get("__file__"), *folders]
     return [_on_disk(place) for place in found if type(place) is str]
+
+
+def _folders(package: str) -> list[str]:
+    """Return a package's folder, and those directly in it: modules may appear there."""
+    try:
+        inside = [one.path for one in os.scandir(package) if one.is_dir()]
+    except OSError:
+        inside = []
+    return [package, *(one for one in inside if not one.endswith("__pycache__"))]
 
 
 def _listed(path: object) -> list[object]:

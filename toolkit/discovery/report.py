@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from toolkit.contract import RejectionReason, ToolContract, Verdict
+from toolkit.discovery import AGENTS, PLUGINS, TOOLS
 from toolkit.errors import (
     DiscoveryError,
     DiscoveryFailedError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Kind = Literal["tool", "agent", "plugin"]
 
 METHOD_OF: Final[Mapping[Kind, str]] = {"tool": "execute", "agent": "run"}
+KIND_OF: Final[Mapping[str, Kind]] = {TOOLS: "tool", AGENTS: "agent", PLUGINS: "plugin"}
 CONTRACTS: Final[Mapping[Kind, ToolContract]] = {
     kind: ToolContract(method=method) for kind, method in METHOD_OF.items()
 }
@@ -70,6 +72,10 @@ class Cause(StrEnum):
             "Its author runs `toolkit manifest` again and publishes a new version; "
             "until then its code counts."
         ),
+    )
+    NOT_CONTACTED = (
+        "not_contacted",
+        "Let this process start others, or use first_contact = in_process.",
     )
     ENDED_PROCESS = (
         "ended_process",

@@ -20,9 +20,10 @@ from types import FunctionType, MappingProxyType, ModuleType
 from typing import Final, Generic, Protocol, TypeVar, cast
 
 from toolkit.contract import MISSING, Subject, judge_pydantic_model, origin_of
-from toolkit.discovery.index import AGENTS, PLUGINS, TOOLS, Publisher, resolve
+from toolkit.discovery.index import PLUGINS, Publisher, resolve
 from toolkit.discovery.metadata import metadata_fault
 from toolkit.discovery.report import (
+    KIND_OF,
     METHOD_OF,
     Candidate,
     Cause,
@@ -48,8 +49,6 @@ T = TypeVar("T")
 
 MAX_ITEMS: Final = 10_000
 """Tools taken from one iterable; one that never ends must not hang discovery."""
-
-KIND_OF: Final[Mapping[str, Kind]] = {TOOLS: "tool", AGENTS: "agent", PLUGINS: "plugin"}
 
 
 class CandidateSource(Protocol):
@@ -91,6 +90,24 @@ class ModuleSource:
                 yield failure(got.error, origin, self._kind, got.seconds)
             else:
                 yield from expand(got.value, origin, self._kind, seconds=got.seconds)
+
+
+class UnlockedModules:
+    """Modules by name where only what is locked may be imported: none of them is."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """Keep the names."""
+        self._names = tuple(names)
+
+    def candidates(self) -> Iterator[Unjudged]:
+        """Yield a failure for each, and import nothing."""
+        for name in self._names:
+            detail = (
+                "a module named in the setting modules is in no lock; publish it in a "
+                "distribution, and lock that"
+            )
+            origin = Origin(reference=name)
+            yield Failure(origin, detail, cause=Cause.NOT_TRUSTED)
 
 
 class EntryPointSource:

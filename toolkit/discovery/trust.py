@@ -301,10 +301,17 @@ class _Look:
         self.is_editable = not self.record or _is_editable(folder)
         for reference in sorted({one.reference for one in publisher.entry_points}):
             self._take_module(reference)  # first: what would be imported is what counts
+        for module in sorted(_top_modules(paths)):
+            if not self._is_namespace(module):  # others share those
+                self._take_module(module)
         for package in {*_packages(self._site, paths)}:
             self._walk(package, f"{self._site}/{package}")
         for path in paths:
             self._places.setdefault(path, f"{self._site}/{path}")
+
+    def _is_namespace(self, module: str) -> bool:
+        _, found = _find(module)
+        return found is not None and found.origin is None
 
     def _take_module(self, reference: str) -> None:
         name, found = _find(reference.partition(":")[0].partition("[")[0].strip())
@@ -385,6 +392,16 @@ def _is_editable(folder: Path) -> bool:
         return bool(found["dir_info"]["editable"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
+
+
+def _top_modules(paths: Iterable[str]) -> set[str]:
+    """Return the top-level modules that some paths are, or are in.
+
+    What the import system finds under such a name may be another file.
+    """
+    code = [path for path in paths if path.endswith((".py", ".so", ".pyd"))]
+    tops = {path.partition("/")[0].partition(".")[0] for path in code}
+    return {top for top in tops if top.isidentifier()}
 
 
 def _packages(site: str, paths: Iterable[str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ FORBIDDEN: Final = {
     "a merge that was not finished": r"^(?:<{7}|>{7}) ",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "a token of a code host": r"\bgh[pousr]_[A-Za-z0-9]{30,}",
-    "an unfinished sentence": r"\b(?:TODO|FIXME|XXX)\b[:(]",
+    "an unfinished sentence": r"\b(?:TODO|FIXME|XXX)\b[:(]|\bPENDING_[A-Z]+\b",
     "the words of whoever wrote it": r"(?i)\bsub-?agents?\b|\bai-generated\b|"
     r"\bwritten by an? (?:ai|llm|model)\b|\bco-authored-by\b",
 }

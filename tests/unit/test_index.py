@@ -501,13 +501,14 @@ def test_file_no_longer_holds_when_a_folder_is_gone(site: Site) -> None:
 
 def test_file_that_cannot_be_looked_at_may_stay_so(site: Site) -> None:
     """Believe the kept fault while the file is as unreadable as it was."""
+    site.install("tidy", GOOD)
     folder = site.install("loop")
     (folder / "entry_points.txt").symlink_to("entry_points.txt")
     keep_a_lie(site)
     assert index().publishers[0].name == "liar"
     (folder / "entry_points.txt").unlink()
     (folder / "entry_points.txt").write_text(GOOD)
-    assert [one.name for one in index().publishers] == ["loop"]
+    assert [one.name for one in index().publishers] == ["loop", "tidy"]
 
 
 def test_file_of_another_path_is_not_believed(site: Site, tmp_path: Path) -> None:
@@ -627,6 +628,17 @@ def test_path_is_texts_made_absolute_each_once(
     monkeypatch.chdir(tmp_path)
     path = ["/b", "", "/a", "/b", b"/bytes", None, Path("/path"), "here", "./here"]
     assert absolute_path(path) == ["/b", str(tmp_path), "/a", f"{tmp_path}/here"]
+
+
+def test_path_of_a_folder_that_is_gone_is_looked_past(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leave out what is relative to a working folder that is not there any more."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert absolute_path(["", "/a", "here"]) == ["/a"]
 
 
 def test_sum_tells_damage_from_health() -> None:
@@ -777,6 +789,20 @@ def test_file_with_numbers_that_are_none_is_not_believed(
         file.write_bytes(forged("\x1e".join(sections).encode()))
         assert is_believed(file)
         assert [point.name for point in entry_points(TOOLS)] == ["sum"]
+        assert [one.name for one in index().publishers] == ["dist"]
+
+
+def test_file_with_too_few_sections_is_not_believed(site: Site) -> None:
+    """Read anew where the sums are right and the end is missing all the same."""
+    site.install("dist", GOOD)
+    file = keep_it(site)
+    sections = read_sections(str(file))
+    assert sections is not None
+    for count in range(len(sections)):
+        file.write_bytes(forged("\x1e".join(sections[:count]).encode()))
+        assert not is_believed(file)
+        assert [point.name for point in entry_points(TOOLS)] == ["sum"]
+        file.write_bytes(forged("\x1e".join(sections[:count]).encode()))
         assert [one.name for one in index().publishers] == ["dist"]
 
 

@@ -1,5 +1,6 @@
 """Metadata folders, however broken: each is read, or named, and hides no other."""
 
+import gc
 import os
 import sys
 import zipfile
@@ -694,6 +695,18 @@ def test_canonical_name_is_that_of_the_specification(written: str, name: str) ->
 def test_version_is_what_the_folder_is_called(place: str, version: str) -> None:
     """Read it without opening a file; empty where the name has none."""
     assert version_of(place) == version
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_look_leaves_the_collector_as_it_was(site: Site, *, is_on: bool) -> None:
+    """Put the garbage collector back, on or off as it was."""
+    before = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        assert found(site.folder) == []
+        assert gc.isenabled() is is_on
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 # --- what is no folder --------------------------------------------------------------

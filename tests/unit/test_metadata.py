@@ -11,9 +11,9 @@ import toolkit
 from tests.distributions import Site
 from tests.environments import Environment
 from toolkit.discovery.index import Publisher
-from toolkit.discovery.metadata import CORE, metadata_fault
+from toolkit.discovery.metadata import CORE, MAX_BYTES, metadata_fault
 from toolkit.discovery.report import Cause, Failure
-from toolkit.discovery.scan import MAX_BYTES, scan
+from toolkit.discovery.scan import scan
 from toolkit.origin import Origin
 
 POINTS: Final = "[toolkit.tools]\nsum = pkg:Sum\n"
@@ -197,7 +197,7 @@ def test_prereleases_count_in_their_order(
 
 CANDIDATE: Final = """
 import sys, toolkit
-from toolkit.discovery.metadata import metadata_fault
+from toolkit.discovery.metadata import MAX_BYTES, metadata_fault
 from toolkit.discovery.scan import scan
 toolkit.__version__ = sys.argv[2]
 (publisher,) = scan(sys.argv[1:2]).publishers

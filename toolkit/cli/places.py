@@ -36,9 +36,13 @@ def place_notes(query: str) -> tuple[Note, ...]:
 def _hidden(found: Index, name: str, query: str) -> Iterator[Note]:
     for one, by in found.shadowed:
         if name == one.name or query in {point.name for point in one.entry_points}:
+            counts = (
+                f"{Path(by).name} in {Path(by).parent}" if by else "one in a zip file"
+            )
+            place = Path(one.folder).parent if one.folder else "a zip file"
             text = (
-                f"{one.name} {one.version} in {Path(one.folder).parent} is hidden: "
-                f"{Path(by).name} in {Path(by).parent} counts, as an import takes it."
+                f"{one.name} {one.version} in {place} is hidden: {counts} counts, as "
+                "an import takes it."
             )
             yield text, "Uninstall the one that you do not mean."
 

@@ -332,7 +332,8 @@ def read_index(file: str) -> "bytes | None":
         kept = os.read(fd, size)  # and no definition
     finally:
         os.close(fd)
-    return kept if len(kept) == size and sum_of(kept) == found else None
+    is_well = len(kept) == size and sum_of(kept) == found
+    return kept if is_well and kept.count(b"\x1e") == 6 + len(READ) else None
 
 
 def read_header(data: bytes) -> "tuple[str, int, int, int, str, str]":

@@ -28,7 +28,7 @@ from toolkit.discovery.index import Index, Publisher
 from toolkit.discovery.scan import scan
 
 MAX_FILES: Final = 32
-"""Environments kept; the one unused for longest goes first."""
+"""Environments kept; the one written longest ago goes first."""
 MAX_BYTES: Final = LARGEST
 """Size of a file that is read."""
 
@@ -119,7 +119,7 @@ def clear() -> int:
 
 
 def prune(*, except_for: str = "") -> None:
-    """Remove the files unused for longest beyond `MAX_FILES`, and what is left over."""
+    """Remove those written longest ago beyond `MAX_FILES`, and what is left over."""
     now = time.time()
     dated = []
     for file in _files():

@@ -9,6 +9,8 @@ from toolkit.discovery.report import Cause, Failure
 from toolkit.discovery.scan import canonical, read_file
 
 CORE: Final = "toolkit-core"
+MAX_BYTES: Final = 16 << 20
+"""Size of a METADATA that is read; it holds a README, which may be long."""
 _FILES: Final = ("METADATA", "PKG-INFO")
 
 
@@ -54,7 +56,7 @@ def _fields(folder: str) -> list[tuple[str, str]]:
     """
     places = [f"{folder}/{name}" for name in _FILES]
     place = next(filter(os.path.exists, places), places[0])
-    text = read_file(place).decode("utf-8-sig").replace("\r\n", "\n")
+    text = read_file(place, MAX_BYTES).decode("utf-8-sig").replace("\r\n", "\n")
     header = text.partition("\n\n")[0]
     pairs = (line.partition(":") for line in header.splitlines() if line[:1].isalpha())
     return [(key.strip().lower(), value.strip()) for key, _, value in pairs]

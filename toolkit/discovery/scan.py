@@ -254,7 +254,9 @@ def metadata_in(entries: "Iterable[str]") -> tuple[list[str], list[str]]:
     >>> metadata_in(["six.py", "Six_-1.0.dist-info", "a.b.egg-info", ".dist-info"])
     (['Six_-1.0.dist-info', 'a.b.egg-info'], ['six-', 'a-b'])
     """
-    infos = [one for one in entries if one.lower().endswith(_KINDS)]
+    # pip marks with ~ what it is about to remove, and may leave it behind
+    found = [one for one in entries if one.lower().endswith(_KINDS)]
+    infos = [one for one in found if one[0] != "~"]
     stems = "/".join([one.partition("-")[0] for one in infos]).lower()
     if ".dist" in stems or ".egg" in stems:  # seldom: one has no version, or no name
         infos = [one for one in infos if one.lower() not in _KINDS]
@@ -344,25 +346,29 @@ def _version_key(place: str) -> "tuple[bool, Version]":
         return False, versions.Version("0")
 
 
-def read_file(file: str) -> bytes:
+def read_file(file: str, limit: int = MAX_BYTES) -> bytes:
     """Read a small file, whatever is there under its name.
 
+    Args:
+        file: Which one.
+        limit: Bytes that it may have.
+
     Raises:
-        OSError: It cannot be read, or is larger than `MAX_BYTES`.
+        OSError: It cannot be read, or is larger than `limit`.
     """
     fd = os.open(file, _OPTIONS)
     try:
-        return _read_open(fd)
+        return _read_open(fd, limit)
     finally:
         os.close(fd)
 
 
-def _read_open(fd: int) -> bytes:
+def _read_open(fd: int, limit: int = MAX_BYTES) -> bytes:
     data = os.read(fd, _FIRST_READ)
     if len(data) == _FIRST_READ:
-        data += os.read(fd, MAX_BYTES + 1 - _FIRST_READ)
-    if len(data) > MAX_BYTES:
-        raise OSError(27, f"larger than {MAX_BYTES} bytes")  # EFBIG
+        data += os.read(fd, limit + 1 - _FIRST_READ)
+    if len(data) > limit:
+        raise OSError(27, f"larger than {limit} bytes")  # EFBIG
     return data
 
 

@@ -74,8 +74,8 @@ FAULTS: Final = {
     ),
     "a known tool is imported without the lock": Fault(
         "discovery/loading.py",
-        "        if refusal:\n",
-        "        if refusal is None:\n",
+        'return detail if refusal else ""',
+        'return ""',
         "tests/unit/test_records.py",
     ),
     "a changed file is trusted": Fault(

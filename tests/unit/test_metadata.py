@@ -197,7 +197,7 @@ def test_prereleases_count_in_their_order(
 
 CANDIDATE: Final = """
 import sys, toolkit
-from toolkit.discovery.metadata import MAX_BYTES, metadata_fault
+from toolkit.discovery.metadata import metadata_fault
 from toolkit.discovery.scan import scan
 toolkit.__version__ = sys.argv[2]
 (publisher,) = scan(sys.argv[1:2]).publishers

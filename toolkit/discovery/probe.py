@@ -176,7 +176,8 @@ class _Child:
             seconds = time.monotonic() - started
             self._kill()
             self._drainer.join(1.0)  # what it printed last says most
-            printed = self._tail.decode(errors="replace")
+            is_flood = culprit.cause is Cause.TOO_MUCH_OUTPUT  # its end says nothing
+            printed = "" if is_flood else self._tail.decode(errors="replace")
             failure = Failure(
                 publisher.origin(), culprit.detail, _without_ours(printed)
             )
@@ -247,13 +248,15 @@ class _Child:
     def _tell(self, orders: bytes) -> None:
         stream = self._process.stdin
         if stream is not None:
+            rest = memoryview(orders)
             with suppress(OSError), stream:
-                stream.write(orders)
+                while rest:
+                    rest = rest[stream.write(rest) :]
 
     def _hear(self, stream: IO[bytes]) -> None:
         """Take the lines that bear the token; a package may write there by mistake."""
         mark, rest = f'{{"token": "{self._token}"'.encode(), b""
-        with suppress(OSError, ValueError):  # closed at the end
+        with suppress(OSError), stream:
             while data := os.read(stream.fileno(), 1 << 16):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
@@ -266,7 +269,7 @@ class _Child:
 
     def _drain(self, stream: IO[bytes]) -> None:
         """Read what plugins print, keep its end, and stop them at the bound."""
-        with suppress(OSError, ValueError):
+        with suppress(OSError), stream:
             while data := os.read(stream.fileno(), 1 << 16):
                 self._tail = (self._tail + data)[-_TAIL_BYTES:]
                 self._printed += len(data)
@@ -288,15 +291,8 @@ class _Child:
         """Kill it, and wait until it is gone."""
         self._kill()
         self._process.wait()
-        pipes = (
-            (self._hearer, self._process.stdout),
-            (self._drainer, self._process.stderr),
-        )
-        for reader, stream in pipes:
+        for reader in (self._hearer, self._drainer):  # each closes what it reads
             reader.join(_LOOK_SECONDS)  # a daemon that a package left may keep the pipe
-            if stream is not None and not reader.is_alive():
-                with suppress(OSError):
-                    stream.close()
 
 
 def _order(one: Publisher) -> dict[str, Any]:

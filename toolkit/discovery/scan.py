@@ -255,8 +255,7 @@ def metadata_in(entries: "Iterable[str]") -> tuple[list[str], list[str]]:
     (['Six_-1.0.dist-info', 'a.b.egg-info'], ['six-', 'a-b'])
     """
     # pip marks with ~ what it is about to remove, and may leave it behind
-    found = [one for one in entries if one.lower().endswith(_KINDS)]
-    infos = [one for one in found if one[0] != "~"]
+    infos = [one for one in entries if one.lower().endswith(_KINDS) and one[0] != "~"]
     stems = "/".join([one.partition("-")[0] for one in infos]).lower()
     if ".dist" in stems or ".egg" in stems:  # seldom: one has no version, or no name
         infos = [one for one in infos if one.lower() not in _KINDS]

@@ -31,8 +31,12 @@ from toolkit.origin import Origin
 SCHEMA_TEXT: Final = "BaseModel classes are data schemas, not executable tools"
 
 
-class RejectionReason(StrEnum):
-    """Why something is no tool. The values are stable; `remedy` says what to do."""
+class Remedied(StrEnum):
+    """Stable codes that say what to do.
+
+    Attributes:
+        remedy: What whoever reads the code can do, in a sentence.
+    """
 
     remedy: str
 
@@ -42,6 +46,10 @@ class RejectionReason(StrEnum):
         member._value_ = value
         member.remedy = remedy
         return member
+
+
+class RejectionReason(Remedied):
+    """Why something is no tool. The values are stable; `remedy` says what to do."""
 
     PYDANTIC_MODEL = (
         "pydantic_model",

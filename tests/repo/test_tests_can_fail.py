@@ -88,7 +88,7 @@ FAULTS: Final = {
         "discovery/probe.py",
         "if turn and not _is_clean(record):",
         "if turn and not record:",
-        "tests/integration/test_probe.py",
+        "tests/e2e/test_probe.py",
     ),
     "refresh changes who is there": Fault(
         "app.py",

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from toolkit.contract import RejectionReason, ToolContract, Verdict
+from toolkit.contract import RejectionReason, Remedied, ToolContract, Verdict
 from toolkit.discovery import AGENTS, PLUGINS, TOOLS
 from toolkit.errors import (
     DiscoveryError,
@@ -31,21 +31,8 @@ CONTRACTS: Final[Mapping[Kind, ToolContract]] = {
 """The judge of each kind of candidate that is judged."""
 
 
-class Cause(StrEnum):
-    """Why something could not be had. The values are stable; `remedy` says what to do.
-
-    Attributes:
-        remedy: What whoever reads the report can do.
-    """
-
-    remedy: str
-
-    def __new__(cls, value: str, remedy: str = "") -> Self:
-        """Attach the remedy to the code."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.remedy = remedy
-        return member
+class Cause(Remedied):
+    """Why something could not be had at all, stable and with its remedy."""
 
     IMPORT_FAILED = (
         "import_failed",

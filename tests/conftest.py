@@ -20,7 +20,7 @@ PHASES: Final = ("unit", "integration", "e2e", "mission_critical")
 PHASE_OF_FOLDER: Final = {
     "unit": "unit",
     "contract": "unit",
-    "property": "unit",
+    "property": "integration",
     "repo": "unit",
     "integration": "integration",
     "isolation": "integration",

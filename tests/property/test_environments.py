@@ -16,6 +16,8 @@ from toolkit.discovery.cache import keep
 from toolkit.discovery.index import READ, Index, cache_file, entry_points, index
 from toolkit.discovery.scan import canonical, parse, scan
 
+pytestmark = pytest.mark.integration  # real files or processes in every test
+
 AN_HOUR_AGO: Final = (time.time_ns() - 3_600_000_000_000) | 1  # no whole second
 SOME: Final = settings(max_examples=60, deadline=None)
 

@@ -39,6 +39,8 @@ from toolkit.discovery.index import (
 )
 from toolkit.discovery.scan import scan
 
+pytestmark = pytest.mark.integration  # real files or processes in every test
+
 GOOD: Final = "[toolkit.tools]\nsum = pkg.tools:Sum\n"
 AN_HOUR: Final = 3_600_000_000_000
 AN_HOUR_AGO: Final = (time.time_ns() - AN_HOUR) | 1  # no whole second

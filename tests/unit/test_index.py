@@ -48,6 +48,8 @@ from toolkit.discovery.scan import scan
 from toolkit.errors import ToolNotFoundError
 from toolkit.origin import Origin
 
+pytestmark = pytest.mark.integration  # real files or processes in every test
+
 GOOD: Final = "[toolkit.tools]\nsum = pkg.tools:Sum\n"
 AN_HOUR_AGO: Final = (time.time_ns() - 3_600_000_000_000) | 1  # no whole second
 HUGE: Final = 10**30

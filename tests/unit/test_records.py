@@ -36,6 +36,8 @@ from toolkit.errors import ToolUnavailableError
 from toolkit.naming import ToolName
 from toolkit.tools import ToolDefinition
 
+pytestmark = pytest.mark.integration  # real files or processes in every test
+
 SOURCE = """
 from enum import Enum
 from toolkit import tool

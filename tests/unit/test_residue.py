@@ -27,6 +27,8 @@ import pytest
 from toolkit import guards, naming
 from toolkit.discovery.residue import Watch
 
+pytestmark = pytest.mark.integration  # real files or processes in every test
+
 ROOT = Path(__file__).parents[2]
 OWN = __name__.partition(".")[0]
 BOUND = 5.0  # seconds; no wait here lasts that long, unless the code is broken

@@ -27,6 +27,8 @@ from toolkit.discovery.scan import (
     without_points,
 )
 
+pytestmark = pytest.mark.integration  # real files or processes in every test
+
 GOOD: Final = "[toolkit.tools]\nsum = pkg.tools:Sum\n"
 THEIRS: Final = "[console_scripts]\nrun = pkg:main\n"
 BROKEN: Final = "broken entry_points.txt: "

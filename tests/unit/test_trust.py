@@ -27,6 +27,8 @@ from toolkit.discovery.trust import (
 )
 from toolkit.errors import ConfigurationError
 
+pytestmark = pytest.mark.integration  # real files or processes in every test
+
 SOURCES = {
     "trust_plug/__init__.py": "",
     "trust_plug/tools.py": "A = 1\n",

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from toolkit.catalog import ToolCatalog
 from toolkit.cli.installed import advice, all_installed, misspelt, repair
@@ -93,8 +92,10 @@ def _unread(scene: Scene, query: str) -> Iterator[str]:
     owners = dict.fromkeys(one.origin.owner for one in shut)
     if not owners:
         return
+    lock = _lock_of(scene.settings)
     for owner in owners:
-        if query in _locked_tools(scene.settings, owner):
+        locked = lock.get(owner)
+        if locked is not None and query in locked.tools:
             yield f"{owner} published it when it was locked, and is out now."
     yield "It may be published by what could not be read, or was left alone:"
     for owner in owners:
@@ -105,12 +106,12 @@ def _unread(scene: Scene, query: str) -> Iterator[str]:
     yield f"To do: Ask `toolkit why {next(iter(owners))}`, if that is the one; else:"
 
 
-def _locked_tools(settings: Settings, owner: str) -> Sequence[str]:
-    """Return the tools that a distribution had when it was locked, if it was."""
-    if not Path(settings.lock_file).is_file():
-        return ()
-    locked = Lock.read(settings.lock_file).get(owner)
-    return () if locked is None else locked.tools
+def _lock_of(settings: Settings) -> Lock:
+    """Return the lock that there is, for what it knows; an empty one otherwise."""
+    try:
+        return Lock.read(settings.lock_file)
+    except ConfigurationError:  # discovery has said so, where it matters
+        return Lock({})
 
 
 def _print(output: Output, answer: Explanation) -> None:

@@ -32,7 +32,7 @@ MAX_FILES: Final = 32
 MAX_BYTES: Final = LARGEST
 """Size of a file that is read."""
 
-_TICK_NS: Final = 50_000_000
+TICK_NS: Final = 50_000_000
 """A change within the same tick of a file system's clock cannot be seen in a time.
 
 Linux stamps files with the time of its last tick, 1 to 10 ms ago.
@@ -89,7 +89,7 @@ def keep_definitions(definitions: Mapping[str, Any], times: Iterable[int]) -> bo
     lately = [*times]
     found = scan(sys.path)
     if not _is_settled([*_times(found), *lately], time.time_ns()):
-        time.sleep(2 * _TICK_NS / 1e9)
+        time.sleep(2 * TICK_NS / 1e9)
         found = scan(sys.path)
     if not _is_settled(lately, time.time_ns()):
         return False
@@ -154,7 +154,7 @@ def _is_settled(times: Iterable[int], now: int) -> bool:
     A time in the future (a clock was set back) is no matter: a change will differ.
     """
     return all(
-        abs(now - one) > (_TICK_NS if one % 1_000_000_000 else _COARSE_NS)
+        abs(now - one) > (TICK_NS if one % 1_000_000_000 else _COARSE_NS)
         for one in times
     )
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from toolkit.contract import ACCEPTED, RejectionReason, Verdict
 from toolkit.deferred import DeferredTool
+from toolkit.discovery.cache import TICK_NS
 from toolkit.discovery.index import GROUPS, EntryPoint, Publisher
 from toolkit.discovery.report import (
     CONTRACTS,
@@ -39,7 +40,6 @@ Stamps = list[list[Any]]
 DEFINITIONS_FORMAT: Final = 1
 """Changes whenever the same tool is described differently, or kept in another form."""
 
-_TICK_NS: Final = 50_000_000  # see toolkit.discovery.cache
 _METADATA: Final = ("entry_points.txt", "METADATA", "PKG-INFO", "RECORD")
 _FACTS: Final = (
     "attribute",
@@ -330,7 +330,7 @@ def is_older(stamps: Stamps, began: int) -> bool:
     """
     now = time.time_ns()
     return not any(
-        size >= 0 and began - _TICK_NS <= changed <= now for _, changed, size in stamps
+        size >= 0 and began - TICK_NS <= changed <= now for _, changed, size in stamps
     )
 
 

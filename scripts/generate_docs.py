@@ -123,11 +123,35 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
     ),
     "ToolCancelledError": (
         errors.ToolCancelledError("sum"),
-        "Nothing; whoever closed the system no longer waits.",
+        "Nothing; whoever gave it up no longer waits.",
+    ),
+    "ToolWorkerError": (
+        errors.ToolWorkerError("sum", "exit status 3"),
+        "Call again; if it happens again, look for what the tool does to its process.",
+    ),
+    "MissingSecretError": (
+        errors.MissingSecretError("crm_token"),
+        "Pass the secret when the user's tool system is made.",
     ),
     "CallLimitError": (
-        errors.CallLimitError(64, 64),
-        "Wait for a call to end, or raise `max_concurrent_calls`.",
+        errors.CallLimitError("calls of this user at once", 64, 64),
+        "Wait for a call to end, or raise the limit that the text names.",
+    ),
+    "ApprovalDeniedError": (
+        errors.ApprovalDeniedError("wipe", "not today"),
+        "Ask the person who said no.",
+    ),
+    "ApprovalExpiredError": (
+        errors.ApprovalExpiredError("wipe", 300.0),
+        "Call again and answer in time, or raise `approval_timeout`.",
+    ),
+    "IdempotencyKeyError": (
+        errors.IdempotencyKeyError("order-17"),
+        "Make a new key for each new call.",
+    ),
+    "SandboxUnavailableError": (
+        errors.SandboxUnavailableError("there is no program bwrap"),
+        "Install bubblewrap, or choose another executor in the setting `executors`.",
     ),
     "NoEarlierCatalogError": (
         errors.NoEarlierCatalogError(1),

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, Self
 
 from toolkit import UserContextToolFactory
 from toolkit.contract import STRICT
-from toolkit.factory import UserToolSystem
+from toolkit.system import UserToolSystem
 from toolkit.testing import make_user
 
 STAGING_TEXT: Final = "modelmetaclass already registered in ToolRegistry"

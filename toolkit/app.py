@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
@@ -18,9 +18,11 @@ from toolkit.errors import (
     describe_error,
 )
 from toolkit.events import CatalogEvent, CatalogEventType, CatalogSink, Sink, deliver
-from toolkit.factory import UserContextToolFactory, UserToolSystem
+from toolkit.factory import UserContextToolFactory
 from toolkit.settings import Settings
+from toolkit.system import UserToolSystem
 from toolkit.tools import ToolDefinition
+from toolkit.tracing import CallTracer, default_tracer
 
 MAX_EARLIER: Final = 3
 """Catalogs kept to roll back to; the oldest goes first."""
@@ -58,6 +60,7 @@ class Toolkit:
         objects: Iterable[object] = (),
         sinks: Iterable[Sink] = (),
         catalog_sinks: Iterable[CatalogSink] = (),
+        tracer: CallTracer | None = None,
     ) -> None:
         """Discover the tools and wire the parts.
 
@@ -66,10 +69,14 @@ class Toolkit:
             objects: Tools handed in beside the installed ones.
             sinks: Told every event of every user.
             catalog_sinks: Told when the catalog is changed; must not block.
+            tracer: Told each call that starts and ends; by default, with
+                ``settings.tracing``, one that makes spans where OpenTelemetry's API is
+                installed.
 
         Raises:
             ConfigurationError: A setting does not fit, or the lock cannot be read.
             DiscoveryFailedError: With ``settings.strict``, when anything is at fault.
+            SandboxUnavailableError: A sandbox is chosen, and none can be made here.
         """
         settings = Settings.load() if settings is None else settings
         self._objects = tuple(objects)
@@ -78,7 +85,11 @@ class Toolkit:
         self._changing = threading.Lock()  # held while a catalog is made
         self._counts = {"refreshes": 0, "refresh_failures": 0, "rollbacks": 0}
         catalog, report = self._discover(settings)
-        factory = UserContextToolFactory(catalog, settings=settings, sinks=sinks)
+        if tracer is None and settings.tracing:
+            tracer = default_tracer()
+        factory = UserContextToolFactory(
+            catalog, settings=settings, sinks=sinks, tracer=tracer
+        )
         self._now = _Generation(settings, catalog, report, factory)
         self._first = factory  # it made the threads that all the others share
         self._earlier: list[_Generation] = []
@@ -110,6 +121,7 @@ class Toolkit:
         *,
         tool_classes: Iterable[object] | None = None,
         sinks: Iterable[Sink] = (),
+        secrets: Mapping[str, str] | None = None,
     ) -> UserToolSystem:
         """Build one user's tool system; whoever called owns it and closes it.
 
@@ -117,13 +129,15 @@ class Toolkit:
             user_context: Whose system it is.
             tool_classes: Tools for this user beside the catalog's.
             sinks: Told this system's events.
+            secrets: This user's secrets by name, for the tools they call.
 
         Raises:
-            InvalidUserContextError: `user_context` is not a `UserContext`.
+            InvalidUserContextError: `user_context` is not a `UserContext`, or `secrets`
+                is no mapping of texts.
             FactoryClosedError: This toolkit is closed.
         """
         return self.factory.create_user_tool_system(
-            user_context, tool_classes, sinks=sinks
+            user_context, tool_classes, sinks=sinks, secrets=secrets
         )
 
     # --- changing the catalog -------------------------------------------------------
@@ -208,6 +222,7 @@ class Toolkit:
             if not self._earlier:
                 raise NoEarlierCatalogError(before.catalog.generation)
             self._now = self._earlier.pop()
+            self._now.factory.executors.renew(self._now.catalog.left_out)
             self._counts["rollbacks"] += 1
             self._tell(CatalogEventType.CATALOG_ROLLED_BACK, before)
             return self._now.catalog
@@ -240,25 +255,29 @@ class Toolkit:
 
         Returns:
             ``status`` (``healthy``, ``degraded``, or ``unhealthy``: closed, no tools),
-            ``report`` (one line), ``drifts`` (a sentence for each tool that is not what
-            it was listed as), and the counts of ``catalog``, ``systems``, ``threads``
-            and ``inline``.
+            ``report`` (one line), ``issues`` (a sentence for each thing that is not as
+            it should be while calls run), ``drifts`` (those of them that tell of a tool
+            that is not what it was listed as), and the counts of ``catalog``,
+            ``systems``, ``threads`` and ``inline``, and of ``process`` and ``sandbox``
+            once they are in use.
         """
         now = self._now
-        drifts = now.catalog.drifts()
+        executors = now.factory.executors.statistics()
+        drifts = [str(one) for one in now.catalog.drifts()]
+        issues = [*drifts, *_troubles(now, executors)]
         status: str = now.report.status
-        if status == "healthy" and drifts:
+        if status == "healthy" and issues:
             status = "degraded"
         if status == "empty" or now.factory.is_closed:
             status = "unhealthy"
         return {
             "status": status,
             "report": now.report.summary(),
-            "drifts": [str(one) for one in drifts],
+            "issues": issues,
+            "drifts": drifts,
             "catalog": now.catalog.statistics(),
             "systems": now.factory.statistics(),
-            "threads": now.factory.threads.statistics(),
-            "inline": now.factory.inline.statistics(),
+            **executors,
         }
 
     def metrics(self) -> dict[str, int]:
@@ -292,6 +311,25 @@ class Toolkit:
     def __exit__(self, *exc_info: object) -> None:
         """Close it."""
         self.close()
+
+
+def _troubles(
+    now: _Generation, executors: Mapping[str, Mapping[str, int]]
+) -> list[str]:
+    """Say what runs on after its deadline, or keeps others from running."""
+    troubles = []
+    late = executors["threads"]["late"]
+    if late:
+        most = now.settings.max_late_threads
+        troubles.append(
+            f"{late} threads run on after their deadline; up to {most} are replaced"
+        )
+    blocks = now.factory.executors.inline.blocks()
+    troubles += [
+        f"tool {name!r} has blocked the event loop {count} times"
+        for name, count in sorted(blocks.items())
+    ]
+    return troubles
 
 
 def _by_name(catalog: ToolCatalog) -> dict[str, ToolDefinition]:

@@ -196,6 +196,8 @@ class ToolCatalog:
         hooks: What to ask and tell at each call.
         collision_policy: Settles names again in each user's view.
         generation: Counts the catalogs of this process, from 1.
+        left_out: Plugins of pydantic that the operator does not let in; None where
+            there are none at all.
     """
 
     view: ToolView = field(default_factory=lambda: ToolView(()))
@@ -206,6 +208,7 @@ class ToolCatalog:
     hooks: CallHooks = CallHooks()
     collision_policy: CollisionPolicy = refuse
     generation: int = 1
+    left_out: frozenset[str] | None = frozenset()
 
     def get(self, name: str) -> ToolDefinition | None:
         """Return the definition of that listed or qualified name, or None."""

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, cast
+from types import FunctionType, NoneType
+from typing import Any, Final, cast
 from weakref import WeakValueDictionary
 
 from toolkit import docstring
@@ -73,6 +74,37 @@ def _is_always_new(subject: Subject) -> bool:
     )
 
 
+_HOOKS: Final = ("__new__", "__getattribute__", "__getattr__", "__class__")
+_NEVER: Final = object()
+"""Stands for scopes that have to be compared each time."""
+
+
+def _is_plain(subject: Subject, user_parameter: str) -> bool:
+    """Tell whether a class can only make new objects of its own, called as we do."""
+    if not subject.is_class or type(subject.cls) is not type:
+        return False
+    ordinary = class_space(object)
+    if any(subject.read(hook) is not ordinary.get(hook, MISSING) for hook in _HOOKS):
+        return False
+    init = subject.read("__init__")
+    code = init.__code__ if type(init) is FunctionType else None
+    return not user_parameter or (
+        code is not None
+        and code.co_argcount > 1
+        and code.co_varnames[1] == user_parameter
+    )
+
+
+def _fixed_scopes(subject: Subject, facts: Facts) -> object:
+    """Return what a class has as its scopes, if that cannot change in place."""
+    stored = subject.read("required_scopes")
+    if stored is not facts.subject.read("required_scopes"):
+        return _NEVER  # an instance was asked, and has its own
+    if stored is MISSING:
+        return None
+    return stored if type(stored) in (frozenset, tuple, NoneType) else _NEVER
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledTool:
     """One accepted tool. Process-wide and frozen; holds no user's object.
@@ -84,6 +116,11 @@ class CompiledTool:
         origin: Where it was found.
         method: The method a call runs.
         user_parameter: The constructor's parameter for the `UserContext`, if any.
+        is_plain: Whether calling the class is sure to make a new object of just this
+            class, as it was judged: nothing of it has a say in that but ``__init__``,
+            which takes the user first or not at all.
+        class_scopes: What the class has as ``required_scopes``, where it cannot change
+            in place: an instance that has the same object needs the same scopes.
         given: Which instances users have; it keeps none of them alive.
     """
 
@@ -93,6 +130,8 @@ class CompiledTool:
     origin: Origin
     method: str
     user_parameter: str
+    is_plain: bool = False
+    class_scopes: object = _NEVER
     given: _Given = field(default_factory=_Given, repr=False)
 
     @property
@@ -114,13 +153,26 @@ class CompiledTool:
     def instantiate(self, user: UserContext) -> object:
         """Make this user's own instance. Each call makes a new one; none is kept.
 
+        Where nothing but ``__init__`` has a say, only what it could change is looked
+        at. That is decided of the class as it was judged: a ``__new__`` that somebody
+        puts on it later is not noticed.
+
         Raises:
             ToolConstructionError: The constructor raised, the instance cannot be
                 copied, it is of another class than was judged, a schema, one that a
                 user has already, or it needs other scopes than its class declares.
         """
         try:
-            instance = self._make(user)
+            if self.is_plain:
+                target: Any = self.target
+                instance = target(user) if self.user_parameter else target()
+                if (
+                    type(instance) is target
+                    and getattr(instance, "required_scopes", None) is self.class_scopes
+                ):
+                    return instance
+            else:
+                instance = self._make(user)
             detail = self._fault(instance)
         except Exception as error:
             detail = f"its constructor raised {kind_of_error(error)}"
@@ -253,7 +305,7 @@ def _compile(
     facts = Facts(source, origin)
     facts.check_slips()
     function, skip_first = _function(subject)
-    documents = (_document(function), facts.document())
+    documents = tuple(map(docstring.parse, (_document(function), facts.document())))
     signature = compile_signature(
         function,
         label=tool_name(subject.name),
@@ -261,13 +313,16 @@ def _compile(
         namespace=dict(class_space(subject.cls)),
         documents=documents,
     )
+    user = (constructor_plan(subject) or "") if subject.is_class else ""
     return CompiledTool(
         target=target,
-        definition=_definition(subject, facts, signature, documents[0]),
+        definition=_definition(subject, facts, signature, documents),
         signature=signature,
         origin=origin,
         method=contract.method,
-        user_parameter=(constructor_plan(subject) or "") if subject.is_class else "",
+        user_parameter=user,
+        is_plain=_is_plain(subject, user),
+        class_scopes=_fixed_scopes(subject, facts),
     )
 
 
@@ -304,14 +359,20 @@ def _document(function: object) -> str:
 
 
 def _definition(
-    subject: Subject, facts: Facts, signature: Signature, method_document: str
+    subject: Subject,
+    facts: Facts,
+    signature: Signature,
+    documents: tuple[docstring.Docstring, ...],
 ) -> ToolDefinition:
     name = tool_name(subject.name)
-    stated = facts.text("description") or docstring.parse(facts.document()).description
+    said = (
+        facts.text("description"),
+        *(one.description for one in reversed(documents)),
+    )
     return ToolDefinition(
         name=name,
         qualified_name=qualified_name(facts.origin.owner, name),
-        description=stated or docstring.parse(method_document).description,
+        description=next(filter(None, said), ""),
         input_schema_json=signature.input_schema_json,
         output_schema_json=signature.output_schema_json,
         version=facts.text("version"),

@@ -1,14 +1,15 @@
 """Who is asking (`UserContext`) and for which call (`ToolContext`)."""
 
+import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal, NoReturn
 from uuid import uuid4
 
-from toolkit.errors import InvalidUserContextError
+from toolkit.errors import InvalidUserContextError, MissingSecretError
 
 MAX_DEPTH: Final = 16
 """How deep child contexts may nest; agents that call agents rarely pass four."""
@@ -24,6 +25,8 @@ PLACEHOLDERS: Final = frozenset(
     }
 )
 """Ids that mean "somebody forgot to fill this in", compared without case."""
+
+REDACTED: Final = "[redacted]"
 
 _UNFIT = re.compile(r"^\s|\s$|^[<{\[$]")
 
@@ -142,6 +145,117 @@ class UserContext:
         return self
 
 
+class Secrets(Mapping[str, str]):
+    """One user's secrets by name, for the tools they call. Immutable.
+
+    Reading one by its name is the only way to its value that is meant. The values are
+    in no text made of this, it cannot be pickled, and a copy of it is itself.
+
+    Args:
+        values: The secrets by name; both are texts that are not empty.
+
+    Raises:
+        InvalidUserContextError: It is no mapping of such texts.
+    """
+
+    __slots__ = ("_pattern", "_values")
+
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        """Copy the values."""
+        given: object = {} if values is None else values
+        if not isinstance(given, Mapping) or not all(
+            isinstance(one, str) and one for pair in given.items() for one in pair
+        ):
+            text = "is no mapping of names to texts that are not empty"
+            raise InvalidUserContextError("secrets", text)
+        self._values = {str(name): str(value) for name, value in given.items()}
+        self._pattern = _any_of(self._values.values())
+
+    def scrub(self, text: str) -> str:
+        """Return a text in which every secret's value is blanked out.
+
+        Found as it is, and as Python and JSON write it between quotes.
+        """
+        return text if self._pattern is None else self._pattern.sub(REDACTED, text)
+
+    def __getitem__(self, name: str) -> str:
+        """Return a secret.
+
+        Raises:
+            MissingSecretError: This user has none of that name.
+        """
+        try:
+            return self._values[name]
+        except (KeyError, TypeError):
+            raise MissingSecretError(str(name)) from None
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether it is this very object; values are not compared."""
+        return self is other
+
+    def __hash__(self) -> int:
+        """Go by identity."""
+        return id(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:  # noqa: ANN401 - pydantic's
+        """Let pydantic read types that hold one; what arguments may hold is judged."""
+        from pydantic_core.core_schema import any_schema  # noqa: PLC0415 - heavy
+
+        return any_schema()
+
+    def __copy__(self) -> "Secrets":
+        """Return itself."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Secrets":
+        """Return itself."""
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be pickled.
+
+        Raises:
+            TypeError: Always.
+        """
+        text = "secrets are not pickled"
+        raise TypeError(text)
+
+    def __repr__(self) -> str:
+        """Count them."""
+        return f"<Secrets, {len(self)} names>"
+
+
+def _any_of(values: Iterable[str]) -> re.Pattern[str] | None:
+    forms = {
+        form
+        for value in values
+        for form in (
+            value,
+            repr(value)[1:-1],
+            json.dumps(value)[1:-1],
+            json.dumps(value, ensure_ascii=False)[1:-1],
+            " ".join(value.split()) or value,  # as an error's text on one line
+        )
+    }
+    longest_first = sorted(forms, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if forms else None
+
+
+NO_SECRETS: Final = Secrets()
+
+Report = Callable[[Literal["part", "progress"], Any], None]
+"""Told what a tool says while it runs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
     """What one call tells the tool that runs it. Lives as long as the call.
@@ -152,15 +266,31 @@ class ToolContext:
         tool_name: The name under which the user called the tool.
         deadline: When the call must be answered, in `time.monotonic` seconds;
             None means never.
+        secrets: The user's secrets by name. They appear nowhere else.
+        report: Takes what `progress` says; None when nobody listens.
     """
 
     user: UserContext
     call_id: str
     tool_name: str
     deadline: float | None = None
+    secrets: Secrets = NO_SECRETS
+    report: Report | None = field(default=None, repr=False, compare=False)
 
     def time_left(self) -> float | None:
         """Return the seconds left, never below 0.0; None when there is no deadline."""
         if self.deadline is None:
             return None
         return max(0.0, self.deadline - time.monotonic())
+
+    def progress(self, fraction: float | None = None, message: str = "") -> None:
+        """Tell who listens how far the call is, as a ``tool_progress`` event.
+
+        Never blocks and never fails; nothing happens when nobody listens.
+
+        Args:
+            fraction: How much is done, from 0.0 to 1.0; None when that is not known.
+            message: What is being done, for people.
+        """
+        if self.report is not None:
+            self.report("progress", {"fraction": fraction, "message": str(message)})

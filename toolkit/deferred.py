@@ -152,6 +152,15 @@ class DeferredTool:
                 self._loaded = self._load()
             return self._loaded
 
+    def objection(self) -> str:
+        """Say why its code may not be imported now, here or elsewhere; may read files.
+
+        Returns:
+            Empty when it may.
+        """
+        ask: Callable[[], str] | None = getattr(self._load, "objection", None)
+        return "" if self.is_loaded or ask is None else ask()
+
     def begin_loading(self) -> "Future[CompiledTool]":
         """Start to import the code, in one thread for all who ask, and return at once.
 

@@ -1,107 +1,37 @@
 """One call: find → authorize → validate → limit → run → serialize.
 
 The dispatcher is the only code that runs tools and the only emitter of tool events.
+What it does for a call that can go straight through is in `execute`, in one piece: it
+is what most calls need, and each function called there would be a tenth of its cost.
+Every other call takes the same steps in `_whole_way`.
 """
 
 import asyncio
-import inspect
-import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final, cast
-from uuid import uuid4
+from contextvars import copy_context
+from types import FrameType
+from typing import Any, Final
 
-from pydantic_core import to_json
-
-from toolkit.catalog import Authorizer, ListedTool, ToolCatalog
-from toolkit.context import ToolContext, UserContext
-from toolkit.errors import (
-    CallLimitError,
-    InvalidArgumentsError,
-    RegistryClosedError,
-    ToolAccessError,
-    ToolCancelledError,
-    ToolConstructionError,
-    ToolError,
-    ToolExecutionError,
-    ToolkitError,
-    ToolNotFoundError,
-    ToolTimeoutError,
-    ToolUnavailableError,
-    kind_of_error,
-)
-from toolkit.events import EventType, Sink, ToolEvent, deliver, redact
-from toolkit.executors import Executor, Invoke
-from toolkit.executors.loading import watch
-from toolkit.policy import AccessPolicy
-from toolkit.settings import Settings
+from toolkit.callflow import CallFlow
+from toolkit.catalog import ListedTool
+from toolkit.errors import ToolCancelledError, ToolResultError
+from toolkit.events import Sink
+from toolkit.executors.call_task import CallTask
+from toolkit.executors.inline import is_key_press
+from toolkit.plans import Call, Plan
+from toolkit.results import OpenResult, ToolCall, ToolResult, cut, failure, success
+from toolkit.running import is_awaited
 from toolkit.signature import Arguments
-from toolkit.tool_registry import ToolRegistry, near_names
 
-logger = logging.getLogger(__name__)
+__all__ = ["ToolCall", "ToolResult", "UnifiedToolDispatcher"]
 
 _NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
-
-_TOLD: Final = (ToolError, ToolConstructionError, RegistryClosedError)
-"""The errors of a running call whose text is meant for its caller."""
+_WAITS: Final = "it waits for something, though its code has nothing to wait for"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
-    """One admitted call. Immutable; lives until its result is made."""
-
-    listed: ListedTool
-    arguments: dict[str, Any] = field(repr=False)
-    context: ToolContext
-    seconds_allowed: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolResult:
-    """The outcome of one call: a value, or an error. Immutable.
-
-    Attributes:
-        ok: Whether the tool finished and its value could be written as JSON.
-        value: What the tool returned; None after an error.
-        error: What went wrong, with ``code`` and ``message``; None when `ok`.
-        call_id: The call; the same as on its events.
-        tool: The name the caller used.
-        seconds: How long it took, all steps together.
-        truncated: Whether the JSON was cut to the operator's size limit.
-    """
-
-    ok: bool
-    value: Any = None
-    error: ToolkitError | None = None
-    call_id: str
-    tool: str
-    seconds: float
-    truncated: bool = False
-    json_bytes: bytes = field(default=b"null", repr=False)
-
-    def value_json(self) -> str:
-        """Return the value as JSON text; ``null`` after an error.
-
-        A truncated result is a JSON string that holds the beginning of the full text.
-        """
-        return self.json_bytes.decode()
-
-    def unwrap(self) -> Any:  # noqa: ANN401 - whatever the tool returns
-        """Return the value.
-
-        Raises:
-            ToolkitError: The error of this call, when there is one.
-        """
-        if self.error is not None:
-            # Without the frames of an earlier unwrap: not longer each time.
-            raise self.error.with_traceback(None)
-        return self.value
-
-
-class UnifiedToolDispatcher:
+class UnifiedToolDispatcher(CallFlow):
     """Runs one user's calls. Belongs to one user tool system and ends with it.
 
     Args:
@@ -109,61 +39,42 @@ class UnifiedToolDispatcher:
         user_context: Who calls.
         policy: Who may see and call what.
         settings: Deadlines, limits and what is redacted.
-        inline: Runs async tools.
-        threads: Runs sync tools.
+        executors: What runs the tools.
+        limits: The operator's limits of single tools; by default as in `settings`.
+        share: What the user has of this process; by default a share of its own.
         sinks: Told every event; must not block.
         authorizers: Asked before each call; they can only deny.
         catalog: All tools there are; consulted only to explain a refusal to a user who
             may have it explained.
+        secrets: The user's secrets, for the tools they call.
+        tracer: Told each call that starts and ends, if it is on by now.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of one call, all named
-        self,
-        registry: ToolRegistry,
-        *,
-        user_context: UserContext,
-        policy: AccessPolicy,
-        settings: Settings,
-        inline: Executor,
-        threads: Executor,
-        sinks: Iterable[Sink] = (),
-        authorizers: Iterable[Authorizer] = (),
-        catalog: ToolCatalog | None = None,
-    ) -> None:
-        """Take over the parts; nothing is started."""
-        self.registry = registry
-        self.user_context = user_context
-        self._policy = policy
-        self._scopes = policy.scopes_of(user_context)
-        self._settings = settings
-        self._inline = inline
-        self._threads = threads
-        self._sinks = tuple(sinks)
-        self._authorizers = tuple(authorizers)
-        self._catalog = catalog or ToolCatalog()
-        self._waiting: set[asyncio.Future[Any]] = set()
-        self._places: dict[object, asyncio.AbstractEventLoop | None] = {}
-        self._is_closed = False
-        self._counts = {"calls": 0, "failed": 0}
-
-    async def execute(
+    async def execute(  # noqa: C901, PLR0911, PLR0912, PLR0915 - see the module's docstring
         self,
         name: str,
         arguments: Arguments = _NO_ARGUMENTS,
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - part of the call's own deadline
+        idempotency_key: str | None = None,
+        on_event: Sink | None = None,
     ) -> ToolResult:
         """Run one call and return its outcome; never raises what a tool raises.
 
-        A call that is unknown, denied, not valid or over the limit never starts and has
-        no event. One that starts has exactly one ``tool_executing`` and exactly one
+        A call that is unknown, denied, not valid, not approved or over a limit never
+        starts. One that starts has exactly one ``tool_executing`` and exactly one
         ``tool_completed``, whatever happens. It is answered at its deadline: the
-        smallest of the operator's, the tool's and `timeout`.
+        smallest of the operator's, the tool's and `timeout`. The time that a person
+        takes to approve it does not count.
 
         Args:
             name: The tool's listed or qualified name.
             arguments: JSON text or bytes, or a mapping.
             timeout: Seconds the caller allows.
+            idempotency_key: The same for each repetition of one call. Where a call
+                came with it before in this system and started, its result is returned,
+                once there is one, and nothing runs.
+            on_event: Told the events of this call, beside the other sinks.
 
         Returns:
             The result; its `error` is one of the `ToolCallError` or `RegistryError`
@@ -171,344 +82,257 @@ class UnifiedToolDispatcher:
 
         Raises:
             asyncio.CancelledError: The caller was cancelled; so is the tool.
+            KeyboardInterrupt: The user interrupts.
         """
-        started = time.perf_counter()
-        call_id = uuid4().hex
+        started = time.monotonic()
+        plan = self._plans.get(name) if type(name) is str else None
+        if (
+            plan is None
+            or not plan.is_ready
+            or idempotency_key is not None
+            or timeout is not None
+            or on_event is not None
+        ):
+            return await self._whole_way(
+                name, arguments, started, timeout, idempotency_key, on_event
+            )
+        call_id = f"{self._prefix}{next(self._numbers)}"
         try:
-            listed = self._permitted(name, timeout)
-            if not listed.tool.is_loaded:
-                await self._load(name, listed, timeout)
-            spent = time.perf_counter() - started
-            call = self._admit(name, listed, arguments, timeout, call_id, spent)
-        except ToolkitError as error:
-            return self._failure(name, call_id, started, error)
-        return await self._run(call, started)
+            kind = type(arguments)
+            if kind is bytes or kind is str:
+                checked = plan.check_json(arguments)
+            elif isinstance(arguments, bytearray):
+                checked = plan.check_json(bytes(arguments))
+            else:
+                checked = plan.check_python(arguments)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - validators are the plugin's code
+            refused = plan.refusal(name, error)
+            return failure(refused, name, call_id, time.monotonic() - started)
+        if not plan.is_quick or not self._gate.is_open:
+            return await self._taken(
+                self._call(plan, name, call_id, started, checked, None, None)
+            )
+        self._calls += 1
+        sinks = self._sinks
+        if sinks:
+            self._teller.executing(sinks, plan, call_id, name, checked)
+        if plan.injected is not None:
+            checked.update(plan.injected)
+        try:
+            coroutine = plan.call(**checked)
+        except BaseException as error:  # noqa: BLE001 - an instance put it in the place
+            return self._failed_at_once(plan, error, name, call_id, started)
+        if plan.is_direct:
+            try:
+                copy_context().run(coroutine.send, None)
+            except StopIteration as stop:
+                value = stop.value
+            except BaseException as error:  # noqa: BLE001 - a tool must not take others down
+                return self._failed_at_once(plan, error, name, call_id, started)
+            else:
+                odd = RuntimeError(_WAITS)
+                return self._failed_at_once(plan, odd, name, call_id, started)
+        else:
+            loop = asyncio.get_running_loop()
+            left = self._runner.left_behind
+            task = CallTask(coroutine, loop, copy_context(), left, (name, call_id))
+            if not task.start():
+                return await self._suspended(plan, task, name, call_id, started)
+            if task.error is not None:
+                return self._failed_at_once(plan, task.error, name, call_id, started)
+            value = task.value
+        if type(value) is plan.scalar:
+            data = plan.write(value)
+        elif type(value) not in plan.inert and is_awaited(value):
+            return await self._go_on(plan, value, name, call_id, started)
+        else:
+            try:
+                data = plan.dump(name, value)
+            except ToolResultError as error:
+                return self._failed_at_once(plan, error, name, call_id, started)
+        result: Any = OpenResult()  # as `success` does, without another call
+        result.ok = True
+        result.value = value
+        result.error = None
+        result.call_id = call_id
+        result.tool = name
+        if len(data) > self._max_bytes:
+            result.truncated = True
+            result.json_bytes = cut(data, self._max_bytes)
+        else:
+            result.truncated = False
+            result.json_bytes = data
+        result.seconds = seconds = time.monotonic() - started
+        result.__class__ = ToolResult
+        if sinks:
+            self._teller.completed(sinks, call_id, name, result, seconds)
+        return result  # type: ignore[no-any-return]  # it is one since its class says so
+
+    async def _suspended(
+        self, plan: Plan, task: CallTask, name: str, call_id: str, started: float
+    ) -> ToolResult:
+        """Go on with a call that waits for something: now it counts, and can end."""
+        part = self._inline.here()
+        self._gate.count_in()
+        call = Call(plan, name, call_id, started, None, self._sinks)
+        call.places.append(self._gate)
+        call.state = "running"
+        call.is_told = bool(call.sinks)
+        call.give_up = task.stop
+        seconds = plan.seconds
+        if seconds is not None:
+            call.allowed, call.deadline = seconds, started + seconds
+            part.deadlines.watch(call)
+        self._running[call_id] = call
+        result: ToolResult | None = None
+        try:
+            value = await task
+            if type(value) not in plan.inert:
+                value = await self._runner.awaited(call, value)
+            data, took = plan.dump(name, value), time.monotonic() - started
+            result = success(value, data, self._max_bytes, call_id, name, took)
+        except BaseException as raised:  # noqa: BLE001 - a tool must not take others down
+            error = self._runner.fault(call, task, raised)
+            result = failure(error, name, call_id, time.monotonic() - started)
+        finally:
+            part.deadlines.drop(call)
+            del self._running[call_id]
+            self._complete(call, result)
+            call.end()
+        return result
+
+    # --- looking at calls, and ending them -------------------------------------------
 
     def may_call(self, listed: ListedTool) -> bool:
         """Tell whether the access policy lets this user see and call a tool."""
-        return not self._policy.refusal(self._scopes, listed)
+        return self._admission.may_call(listed)
+
+    def running(self) -> tuple[ToolCall, ...]:
+        """Return the calls that have not ended, the oldest first."""
+        now = time.monotonic()
+        return tuple(
+            ToolCall(
+                call_id=call.call_id,
+                tool=call.name,
+                state=call.state,
+                seconds=now - call.started,
+                deadline=call.deadline,
+            )
+            for call in tuple(self._running.values())
+        )
+
+    def cancel(self, call_id: str, why: str = "it was cancelled by its id") -> bool:
+        """Give up one call; can be called anywhere.
+
+        It is answered with a `ToolCancelledError`, at the next turn of its loop.
+
+        Returns:
+            Whether there is such a call that has not ended.
+        """
+        call = self._running.get(call_id)
+        if call is None:
+            return False
+        self._stop(call, ToolCancelledError(call.name, why))
+        return True
+
+    def approve(self, call_id: str) -> bool:
+        """Let a call go on that waits for approval; can be called anywhere.
+
+        Returns:
+            Whether there was such a call: each is answered once.
+        """
+        return self._answer(call_id, None)
+
+    def deny(self, call_id: str, reason: str = "") -> bool:
+        """Refuse a call that waits for approval; can be called anywhere.
+
+        It is answered with an `ApprovalDeniedError`.
+
+        Returns:
+            Whether there was such a call: each is answered once.
+        """
+        return self._answer(call_id, str(reason))
 
     def statistics(self) -> dict[str, int]:
-        """Return counts: calls started, failed among them, running now."""
-        return {**self._counts, "running": len(self._waiting)}
+        """Return counts: calls started, failed among them, those that have not ended.
+
+        A call that never waits for anything has ended when anybody can ask.
+        """
+        return {
+            "calls": self._calls,
+            "failed": self._failed,
+            "running": len(self._running),
+        }
 
     def close(self) -> None:
         """Take no more calls and give up the running ones; can be called anywhere."""
         self._is_closed = True
-        for future in tuple(self._waiting):
+        self._plans = {}
+        for call in tuple(self._running.values()):
+            self._stop(call, ToolCancelledError(call.name))
+        for waiter in tuple(self._loading):
             with suppress(RuntimeError):  # its loop has ended, and the call with it
-                future.get_loop().call_soon_threadsafe(future.cancel)
+                waiter.get_loop().call_soon_threadsafe(waiter.cancel)
 
     async def aclose(self, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - bounds the wait, not the work
         """Close, and wait up to `timeout` seconds until the async tools have ended."""
         here = asyncio.get_running_loop()
-        running = {one for one in tuple(self._waiting) if one.get_loop() is here}
+        ends = set[asyncio.Future[Any]]()
+        for call in tuple(self._running.values()):
+            if call.loop is here:
+                call.ended = call.ended or here.create_future()
+                ends.add(call.ended)
         self.close()
-        if running:
-            await asyncio.wait(running, timeout=timeout)
+        until = time.monotonic() + timeout
+        if ends:
+            await asyncio.wait(ends, timeout=timeout)
+        left = {one for one in tuple(self._runner.left) if one.get_loop() is here}
+        if left:
+            await asyncio.wait(left, timeout=max(0.0, until - time.monotonic()))
 
-    def _places_taken(self) -> int:
-        """Count the calls that run, and the threads that a late call still keeps.
+    def _answer(self, call_id: str, reason: str | None) -> bool:
+        waiter = self._approvals.pop(call_id, None)
+        if waiter is None:
+            return False
 
-        An async call whose loop was closed under it does not count.
-        """
-        for place, loop in tuple(self._places.items()):
-            if loop is not None and loop.is_closed():
-                self._places.pop(place, None)
-        return len(self._places)
+        def settle() -> None:
+            if not waiter.done():
+                waiter.set_result(reason)
 
-    # --- before it starts ----------------------------------------------------------
+        with suppress(RuntimeError):  # its loop has ended, and the call with it
+            waiter.get_loop().call_soon_threadsafe(settle)
+        return True
 
-    def _permitted(self, name: str, timeout: float | None) -> ListedTool:
-        """Find and authorize."""
-        if self._is_closed:
-            raise RegistryClosedError(self.registry.name)
-        if timeout is not None and not isinstance(cast("object", timeout), int | float):
-            raise InvalidArgumentsError(name, [("timeout", "give seconds, or nothing")])
-        listed = self._find(name)
-        self._authorize(name, listed)
-        return listed
-
-    async def _load(
+    def _failed_at_once(
         self,
+        plan: Plan,
+        error: BaseException,
         name: str,
-        listed: ListedTool,
-        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
-    ) -> None:
-        """Let a tool that is known from before be imported, in a thread of its own.
-
-        Its code may say something else than what it was listed with; so it is
-        authorized once more, by what the code says.
-
-        Raises:
-            ToolCancelledError: The dispatcher is closed meanwhile.
-            ToolTimeoutError: The deadline passes meanwhile.
-            ToolUnavailableError: It cannot be imported any more.
-        """
-        loading = listed.tool.begin_loading()
-        waiter = watch(loading)
-        self._waiting.add(waiter)
-        allowed = self._seconds_allowed(listed, timeout)
-        try:
-            await asyncio.wait({waiter}, timeout=allowed)
-        finally:
-            self._waiting.discard(waiter)
-            waiter.cancel()
-        if self._is_closed:
-            raise ToolCancelledError(name)
-        if not loading.done():
-            raise ToolTimeoutError(name, allowed or 0.0)
-        error = loading.exception()
-        if error is not None:  # an error of this call's own: others wait for it too
-            detail = getattr(error, "detail", f"it raised {kind_of_error(error)}")
-            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
-        self._authorize(name, listed)
-
-    def _admit(
-        self,
-        name: str,
-        listed: ListedTool,
-        arguments: Arguments,
-        timeout: float | None,
         call_id: str,
-        spent: float,
-    ) -> ToolCall:
-        """Validate and limit; nothing has run when this raises."""
-        checked = listed.tool.signature.validate(name, arguments)
-        limit = self._settings.max_concurrent_calls
-        running = self._places_taken()
-        if running >= limit:
-            raise CallLimitError(running, limit)
-        allowed = self._seconds_allowed(listed, timeout)
-        context = ToolContext(
-            user=self.user_context,
-            call_id=call_id,
-            tool_name=name,
-            deadline=None if allowed is None else time.monotonic() + allowed - spent,
-        )
-        return ToolCall(
-            listed=listed, arguments=checked, context=context, seconds_allowed=allowed
-        )
-
-    def _find(self, name: str) -> ListedTool:
+        started: float,
+    ) -> ToolResult:
+        """Answer for a tool that failed before it waited for anything."""
+        self._failed += 1
+        result = None
         try:
-            return self.registry.find(name)
-        except ToolNotFoundError:
-            hidden = self._catalog.view.find(name)
-            if hidden is not None:  # there is one, and this user does not have it
-                self._authorize(name, hidden)
-            raise self._not_found(name) from None
-        except (ToolkitError, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            logger.exception("the factory of tool %r failed", name)
-            raise ToolExecutionError(name, kind_of_error(error)) from error
-
-    def _authorize(self, name: str, listed: ListedTool) -> None:
-        refusal = self._policy.refusal(self._scopes, listed)
-        if not refusal and self._is_denied_by_hook(listed):
-            refusal = "a hook of this deployment denies it"
-        if not refusal:
-            return
-        if self._policy.may_explain(self.user_context):
-            raise ToolAccessError(name, refusal)
-        raise self._not_found(name)
-
-    def _not_found(self, name: str) -> ToolNotFoundError:
-        """Answer for an unknown and for a denied tool alike."""
-        open_to_user = [str(t.name) for t in self.registry.tools() if self.may_call(t)]
-        return ToolNotFoundError(name, near_names(name, open_to_user))
-
-    def _is_denied_by_hook(self, listed: ListedTool) -> bool:
-        for authorizer in self._authorizers:
-            try:
-                answer: object = authorizer(self.user_context, listed.current)
-            except Exception:
-                logger.exception("authorize hook failed; %r is denied", listed.name)
-                return True
-            if answer is not None and answer is not True:
-                if answer is not False:
-                    text = "authorize hook answered %s for %r, which denies"
-                    logger.error(text, type(answer).__name__, listed.name)
-                return True
-        return False
-
-    def _seconds_allowed(
-        self, listed: ListedTool, timeout: float | None
-    ) -> float | None:
-        limits = (self._settings.default_timeout, listed.current.timeout, timeout)
-        return min((limit for limit in limits if limit is not None), default=None)
-
-    # --- running -------------------------------------------------------------------
-
-    async def _run(self, call: ToolCall, started: float) -> ToolResult:
-        self._counts["calls"] += 1
-        result: ToolResult | None = None
-        try:
-            self._tell(call, EventType.TOOL_EXECUTING)
-            result = await self._outcome(call, started)
-        finally:  # also when the caller is cancelled: what started is completed
-            self._complete(call, started, result)
+            if is_key_press(error):
+                raise error
+            told = error
+            if type(error) is not ToolResultError:
+                told = self._failures.of(plan, name, call_id, error)
+            seconds = time.monotonic() - started
+            result = failure(told, name, call_id, seconds)  # type: ignore[arg-type]  # both are ours
+        finally:
+            seconds = time.monotonic() - started
+            self._teller.completed(self._sinks, call_id, name, result, seconds)
         return result
 
-    async def _outcome(self, call: ToolCall, started: float) -> ToolResult:
-        name = call.context.tool_name
-        try:
-            value = await self._value(call)
-            data = call.listed.tool.signature.dump(name, value)
-        except ToolkitError as error:
-            return self._failure(name, call.context.call_id, started, error)
-        limit = self._settings.max_result_bytes
-        return ToolResult(
-            ok=True,
-            value=value,
-            call_id=call.context.call_id,
-            tool=name,
-            seconds=time.perf_counter() - started,
-            truncated=len(data) > limit,
-            json_bytes=data if len(data) <= limit else _cut(data, limit),
-        )
 
-    async def _value(self, call: ToolCall) -> Any:  # noqa: ANN401 - whatever the tool returns
-        """Run the tool; everything it raises comes out as one of our errors."""
-        is_async = call.listed.tool.signature.kind in ("async", "async_generator")
-        executor = self._inline if is_async else self._threads
-        value = await self._settled(call, executor, lambda: self._invoke(call))
-        while inspect.isawaitable(value) or isinstance(value, AsyncIterator):
-            # an async function behind a plain decorator, or one that returned another
-            value = await self._settled(call, self._inline, partial(_same, value))
-        return value
-
-    def _invoke(self, call: ToolCall) -> Any:  # noqa: ANN401 - whatever the tool returns
-        tool = call.listed.tool
-        try:
-            instance = self.registry.instance(call.listed)
-        except ToolNotFoundError:
-            detail = "it was removed while it was called"
-            name = call.listed.name
-            raise ToolConstructionError(name, tool.origin, detail) from None
-        arguments = dict(call.arguments)
-        method, positional, named = tool.bind(instance, arguments, call.context)
-        return method(*positional, **named)
-
-    async def _settled(self, call: ToolCall, executor: Executor, invoke: Invoke) -> Any:  # noqa: ANN401 - whatever the tool returns
-        """Wait for the tool until the deadline; give it up when that passes."""
-        place, is_inline = object(), executor is self._inline
-        give_up_place = partial(self._places.pop, place, None)
-        self._places[place] = asyncio.get_running_loop() if is_inline else None
-        try:  # a thread keeps the place until the tool ends, also after the answer
-            future = executor.submit(invoke, None if is_inline else give_up_place)
-        except RuntimeError as error:  # the executor was closed by whoever owns it
-            give_up_place()
-            raise self._hide(call, error) from error
-        self._waiting.add(future)
-        try:
-            await asyncio.wait({future}, timeout=call.context.time_left())
-        finally:  # also when the caller is cancelled
-            self._waiting.discard(future)
-            if is_inline:
-                give_up_place()
-            in_time = future.done()
-            future.cancel()
-        if not in_time:
-            seconds = call.seconds_allowed or 0.0
-            raise ToolTimeoutError(call.context.tool_name, seconds)
-        return self._outcome_of(future, call)
-
-    def _outcome_of(self, future: asyncio.Future[Any], call: ToolCall) -> Any:  # noqa: ANN401 - whatever the tool returns
-        try:
-            return future.result()
-        except _TOLD:
-            raise
-        except asyncio.CancelledError as error:
-            if self._is_closed:
-                raise ToolCancelledError(call.context.tool_name) from None
-            raise self._hide(call, error) from error
-        except BaseException as error:  # a tool must not take others down
-            raise self._hide(call, error) from error
-
-    def _hide(self, call: ToolCall, error: BaseException) -> ToolExecutionError:
-        """Log what the tool raised; the caller learns its kind, not its text."""
-        name, call_id = call.context.tool_name, call.context.call_id
-        logger.error("tool %r failed in call %s", name, call_id, exc_info=error)
-        return ToolExecutionError(name, kind_of_error(error), call_id)
-
-    # --- afterwards ----------------------------------------------------------------
-
-    def _failure(
-        self, name: str, call_id: str, started: float, error: ToolkitError
-    ) -> ToolResult:
-        _drop_frames(error)
-        return ToolResult(
-            ok=False,
-            error=error,
-            call_id=call_id,
-            tool=name,
-            seconds=time.perf_counter() - started,
-        )
-
-    def _complete(
-        self, call: ToolCall, started: float, result: ToolResult | None
-    ) -> None:
-        ok = result is not None and result.ok
-        self._counts["failed"] += not ok
-        code = ToolCancelledError.code  # no result: the caller was cancelled
-        if result is not None:
-            code = "" if result.error is None else result.error.code
-        self._tell(
-            call,
-            EventType.TOOL_COMPLETED,
-            ok=ok,
-            error_code=code,
-            seconds=time.perf_counter() - started,
-            truncated=result is not None and result.truncated,
-        )
-
-    def _tell(self, call: ToolCall, kind: EventType, **facts: Any) -> None:  # noqa: ANN401 - the event's own fields
-        if not self._sinks:
-            return
-        if kind is EventType.TOOL_EXECUTING:
-            facts["arguments"] = self._shown(call)
-        user = call.context.user
-        event = ToolEvent(
-            type=kind,
-            call_id=call.context.call_id,
-            tool=call.context.tool_name,
-            user_id=user.user_id,
-            session_id=user.session_id,
-            thread_id=user.thread_id,
-            run_id=user.run_id,
-            **facts,
-        )
-        deliver(event, self._sinks)
-
-    def _shown(self, call: ToolCall) -> dict[str, Any] | None:
-        """Return the arguments as events show them; None when they cannot be shown."""
-        try:
-            shown: dict[str, Any] = redact(call.arguments, self._settings.redact_fields)
-        except Exception:
-            logger.exception(
-                "arguments of call %s cannot be shown", call.context.call_id
-            )
-            return None
-        return shown
-
-
-def _same(value: Any) -> Any:  # noqa: ANN401 - what a tool returned and is still to run
-    return value
-
-
-def _drop_frames(error: BaseException) -> None:
-    """Drop the tracebacks of an error and its causes: frames keep instances alive."""
-    linked: BaseException | None = error
-    seen: set[int] = set()
-    while linked is not None and id(linked) not in seen:
-        seen.add(id(linked))
-        linked.__traceback__ = None
-        linked.__context__ = linked.__cause__
-        linked = linked.__cause__
-
-
-def _cut(data: bytes, limit: int) -> bytes:
-    """Return a JSON string of at most about `limit` bytes of the text."""
-    return to_json(data[:limit].decode(errors="ignore"))
+def which_tool(frame: FrameType) -> tuple[str, object] | None:
+    """Tell the watchdog which tool runs straight through in a frame of `execute`."""
+    plan, call_id = frame.f_locals.get("plan"), frame.f_locals.get("call_id")
+    if call_id is None or plan is None or not plan.is_direct:
+        return None
+    return plan.listed.name, call_id

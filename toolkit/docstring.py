@@ -38,7 +38,9 @@ def parse(text: str | None) -> Docstring:
     ... ''')
     Docstring(description='Add.', parameters={'left': 'The first.'})
     """
-    lines = _lines(text or "")
+    if not text or (text.isprintable() and not text.lstrip().startswith(":")):
+        return Docstring((text or "").strip())  # one line is no section
+    lines = _lines(text)
     description: list[str] = []
     parameters: dict[str, str] = {}
     position = 0

@@ -26,12 +26,18 @@
     │   ├── ToolExecutionError       also RuntimeError; the tool raised, text kept back
     │   ├── ToolResultError          also ValueError; the result cannot be written
     │   ├── ToolTimeoutError         also TimeoutError; seconds allowed
-    │   ├── ToolCancelledError       the tool system was closed meanwhile
-    │   └── CallLimitError           also RuntimeError; too many calls at once
+    │   ├── ToolCancelledError       given up; the text says by whom
+    │   ├── ToolWorkerError          also RuntimeError; the process that ran it ended
+    │   ├── MissingSecretError       also KeyError; this user has no such secret
+    │   ├── CallLimitError           also RuntimeError; too many calls, when to retry
+    │   ├── ApprovalDeniedError      also PermissionError; a person said no
+    │   ├── ApprovalExpiredError     also TimeoutError; nobody answered
+    │   └── IdempotencyKeyError      also ValueError; one key, two different calls
     ├── InvalidNameError             also ValueError
     ├── InvalidUserContextError      also ValueError
     ├── NoEarlierCatalogError        also RuntimeError; there is nothing to roll back to
     ├── ConfigurationError           also ValueError; setting, value, what would do
+├── SandboxUnavailableError      also RuntimeError; what is missing, and the remedy
     └── MissingExtraError            also ImportError; what to install
 
 Errors hold fields; the text is built from them; `args` are the fields, for pickling.
@@ -392,20 +398,28 @@ class ToolExecutionError(ToolCallError, RuntimeError):
     """The tool raised something else than `ToolError`.
 
     `cause_type` names the exception's class; its text stays in the log, because it may
-    hold what the caller must not see.
+    hold what the caller must not see, unless the setting `show_tool_errors` is on.
     """
 
     code: ClassVar[str] = "tool_failed"
 
-    def __init__(self, tool: str, cause_type: str, call_id: str = "") -> None:
-        """Keep which tool failed in which call, and the kind of what it raised."""
+    def __init__(
+        self, tool: str, cause_type: str, call_id: str = "", detail: str = ""
+    ) -> None:
+        """Keep which tool failed in which call, and the kind of what it raised.
+
+        `detail` is its text, where the operator lets callers see it.
+        """
         super().__init__(tool, cause_type)
-        self.args = (tool, cause_type, call_id)
+        self.args = (tool, cause_type, call_id, detail)
         self.tool = tool
         self.cause_type = cause_type
         self.call_id = call_id
+        self.detail = detail
 
     def _text(self) -> str:
+        if self.detail:
+            return f"tool {self.tool!r} failed with {self.detail}"
         where = f" under call {self.call_id}" if self.call_id else ""
         return (
             f"tool {self.tool!r} failed with {self.cause_type}. "
@@ -438,34 +452,114 @@ class ToolTimeoutError(ToolCallError, TimeoutError):
 
 
 class ToolCancelledError(ToolCallError):
-    """The call was given up, because its tool system was closed."""
+    """The call was given up; `why` says by whom."""
 
     code: ClassVar[str] = "cancelled"
 
-    def __init__(self, tool: str) -> None:
-        """Keep which tool it is."""
-        super().__init__(tool)
+    def __init__(self, tool: str, why: str = "its tool system was closed") -> None:
+        """Keep which tool it is, and who gave the call up."""
+        super().__init__(tool, why)
         self.tool = tool
+        self.why = why
 
     def _text(self) -> str:
-        return f"the call of {self.tool!r} was given up: its tool system was closed"
+        return f"the call of {self.tool!r} was given up: {self.why}"
 
 
-class CallLimitError(ToolCallError, RuntimeError):
-    """This user has too many calls running at once."""
+class ToolWorkerError(_ToolDetailError, RuntimeError):
+    """The process that ran the tool ended; other calls go on in other processes."""
 
-    code: ClassVar[str] = "call_limit"
+    code: ClassVar[str] = "worker_lost"
 
-    def __init__(self, running: int, limit: int) -> None:
-        """Keep how many are running and how many may."""
-        super().__init__(running, limit)
-        self.running = running
-        self.limit = limit
+    def _text(self) -> str:
+        return f"the process that ran {self.tool!r} ended: {self.detail}"
+
+
+class MissingSecretError(ToolCallError, KeyError):
+    """The tool asked for a secret that this user does not have."""
+
+    code: ClassVar[str] = "missing_secret"
+
+    def __init__(self, secret: str) -> None:
+        """Keep the secret's name."""
+        super().__init__(secret)
+        self.secret = secret
 
     def _text(self) -> str:
         return (
-            f"calls running at once: {self.running}, allowed: {self.limit}. "
-            "Wait for one to finish."
+            f"this user has no secret {self.secret!r}. "
+            "Pass it as secrets={...} when the tool system is made."
+        )
+
+
+class CallLimitError(ToolCallError, RuntimeError):
+    """Too many calls: `what` says of whom or what, `retry_after` when to come back."""
+
+    code: ClassVar[str] = "call_limit"
+
+    def __init__(
+        self, what: str, used: int, limit: int, retry_after: float | None = None
+    ) -> None:
+        """Keep what is counted, how many there are, how many may be, seconds to wait.
+
+        `retry_after` is None where it depends on when another call ends.
+        """
+        super().__init__(what, used, limit)
+        self.args = (what, used, limit, retry_after)
+        self.what = what
+        self.used = used
+        self.limit = limit
+        self.retry_after = retry_after
+
+    def _text(self) -> str:
+        remedy = "Wait for one to finish."
+        if self.retry_after is not None:
+            remedy = f"Try again in {self.retry_after:.3g} s."
+        return f"{self.what}: {self.used}, allowed: {self.limit}. {remedy}"
+
+
+class ApprovalDeniedError(_ToolDetailError, PermissionError):
+    """A person was asked whether the call may run, and said no; it never started."""
+
+    code: ClassVar[str] = "approval_denied"
+
+    def _text(self) -> str:
+        why = f": {self.detail}" if self.detail else ""
+        return f"the call of {self.tool!r} was not approved{why}"
+
+
+class ApprovalExpiredError(ToolCallError, TimeoutError):
+    """Nobody answered in time whether the call may run; it never started."""
+
+    code: ClassVar[str] = "approval_expired"
+
+    def __init__(self, tool: str, seconds: float) -> None:
+        """Keep which tool it is and the seconds there were to answer."""
+        super().__init__(tool, seconds)
+        self.tool = tool
+        self.seconds = seconds
+
+    def _text(self) -> str:
+        return (
+            f"the call of {self.tool!r} was not approved within {self.seconds:g} s. "
+            "Call it again, and answer its tool_approval_required event by call id."
+        )
+
+
+class IdempotencyKeyError(ToolCallError, ValueError):
+    """The idempotency key was used before, for another tool or other arguments."""
+
+    code: ClassVar[str] = "idempotency_key_reused"
+
+    def __init__(self, key: str) -> None:
+        """Keep the key."""
+        super().__init__(key)
+        self.key = key
+
+    def _text(self) -> str:
+        return (
+            f"idempotency key {self.key!r} belongs to another call. "
+            "Use a new key for each call, and the same one only to repeat it."
         )
 
 
@@ -536,6 +630,23 @@ class ConfigurationError(ToolkitError, ValueError):
 
     def _text(self) -> str:
         return f"setting {self.setting} = {self.value!r}: {self.remedy}"
+
+
+class SandboxUnavailableError(ToolkitError, RuntimeError):
+    """Tools shall run in a sandbox, and this machine cannot make one."""
+
+    code: ClassVar[str] = "sandbox_unavailable"
+
+    def __init__(self, detail: str) -> None:
+        """Keep what is missing."""
+        super().__init__(detail)
+        self.detail = detail
+
+    def _text(self) -> str:
+        return (
+            f"no sandbox can be made here: {self.detail}. Install bubblewrap and let "
+            "it use namespaces, or choose another executor for these tools."
+        )
 
 
 class MissingExtraError(ToolkitError, ImportError):

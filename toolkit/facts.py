@@ -23,6 +23,22 @@ _GUARDS: Final = ("required_scopes", "read_only", "destructive")
 """Attributes that protect; a slip in one of their names is a fault, not a new name."""
 _OTHER_WORDS: Final = {"scopes": "required_scopes"}
 _SLIP: Final = 0.88  # similarity: one or two letters off in a name of these lengths
+_ROUNDING: Final = 1e-6
+_LETTERS: Final = tuple((guard, frozenset(guard)) for guard in _GUARDS)
+
+
+def _guard_like(name: str) -> str:
+    """Return the guard that a name nearly is; empty when it is near none.
+
+    Comparing takes long, so what lacks too many of a guard's letters, or is of another
+    length, is not compared: `_SLIP` of all letters have to match.
+    """
+    for guard, letters in _LETTERS:
+        matching = _SLIP * (len(name) + len(guard)) / 2 - _ROUNDING
+        lacking = len(letters.difference(name))
+        if len(name) >= matching and len(guard) - lacking >= matching:
+            return next(iter(get_close_matches(name, _GUARDS, n=1, cutoff=_SLIP)), "")
+    return ""
 
 
 class Facts:
@@ -52,8 +68,7 @@ class Facts:
         spaces = [class_space(base) for base in self.subject.mro if base is not object]
         names = {name for space in spaces for name in space if type(name) is str}
         for name in sorted(names - set(_GUARDS)):
-            near = get_close_matches(name, _GUARDS, n=1, cutoff=_SLIP)
-            meant = _OTHER_WORDS.get(name) or (near[0] if near else "")
+            meant = _OTHER_WORDS.get(name) or _guard_like(name)
             if meant and not callable(self.subject.read(name)):
                 raise self._invalid(name, f"guards nothing; it is called `{meant}`")
 

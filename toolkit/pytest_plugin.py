@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from toolkit.factory import UserToolSystem
+    from toolkit.system import UserToolSystem
     from toolkit.testing import RecordingSink
 
 

@@ -82,6 +82,7 @@ class UniversalRegistry(Generic[T]):
         self._factories: dict[str, Registration[Callable[[Any], T]]] = {}
         self._handlers: tuple[ValidationHandler, ...] = ()
         self._frozen = False
+        self._on_change: Callable[[], object] | None = None
         self._counts: Counter[str] = Counter()
 
     # --- registering -------------------------------------------------------------
@@ -117,6 +118,7 @@ class UniversalRegistry(Generic[T]):
                 replaced = self._items.get(key), self._factories.pop(key, None)
                 self._items[key] = entry
                 self._counts["registered"] += 1
+                self._changed()
             del replaced  # dies here: the lock is free
 
     def register_factory(
@@ -157,6 +159,7 @@ class UniversalRegistry(Generic[T]):
                 replaced = self._items.pop(key, None), self._factories.get(key)
                 self._factories[key] = entry
                 self._counts["registered"] += 1
+                self._changed()
             del replaced  # dies here: the lock is free
 
     def add_validation_handler(self, handler: ValidationHandler) -> Callable[[], None]:
@@ -262,6 +265,11 @@ class UniversalRegistry(Generic[T]):
         return MappingProxyType({}) if entry is None else entry.metadata
 
     @property
+    def refused_schemas(self) -> int:
+        """How many registrations were refused because they were pydantic models."""
+        return self._counts["schemas"]
+
+    @property
     def is_frozen(self) -> bool:
         """Whether changes are refused."""
         with self._lock:
@@ -364,6 +372,11 @@ class UniversalRegistry(Generic[T]):
     def _is_taken(self, key: str) -> bool:
         """Tell whether the key names something already. Holds the lock."""
         return key in self._items or key in self._factories
+
+    def _changed(self) -> None:
+        """Tell that a key may stand for something else now. Holds the lock."""
+        if self._on_change is not None:
+            self._on_change()
 
     def _check_key(self, key: str) -> None:
         """Refuse keys that this kind of registry cannot have; the generic takes any."""

@@ -18,6 +18,7 @@ from toolkit.errors import ConfigurationError
 Collisions = Literal["refuse", "qualify"]
 FirstContact = Literal["child", "in_process"]
 Trust = Literal["installed", "locked"]
+ExecutorName = Literal["inline", "threads", "process", "sandbox"]
 
 FILE_NAME: Final = "toolkit.toml"
 PREFIX: Final = "TOOLKIT_"
@@ -37,6 +38,23 @@ REDACTED_FIELDS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolLimit:
+    """How much one tool may be called. Immutable; None means no limit.
+
+    Attributes:
+        concurrent: Calls running at once, of all users together.
+        per_minute: Calls a minute, of all users together.
+        concurrent_per_user: Calls running at once, of each user.
+        per_minute_per_user: Calls a minute, of each user.
+    """
+
+    concurrent: int | None = None
+    per_minute: int | None = None
+    concurrent_per_user: int | None = None
+    per_minute_per_user: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What an operator decides. Immutable; one for a process.
 
@@ -52,9 +70,35 @@ class Settings:
         allow_tools: Names or qualified names of the only tools users get; None: all.
         deny_tools: Names or qualified names of tools that nobody gets.
         default_timeout: Seconds for a call that names no shorter time; None: no limit.
-        max_concurrent_calls: Calls one user may have running at once.
+        max_concurrent_calls: Calls one user may have running at once, over all of
+            their tool systems; more wait. A call that ends without ever waiting for
+            anything does not count.
+        max_queued_calls: Calls that may wait, for each user and for each limited tool;
+            more are refused.
+        calls_per_minute: Calls that one user may start in a minute; None: no limit.
+        tool_limits: How much single tools may be called: by name, a mapping with
+            ``concurrent``, ``per_minute``, ``concurrent_per_user`` or
+            ``per_minute_per_user``.
+        executors: How tools run, by name of a tool or of a distribution: ``inline`` on
+            the event loop, in ``threads``, in a ``process`` of their own, in a
+            ``sandbox``. By default async tools run inline, and others in threads.
         max_threads: Worker threads for synchronous tools, for the whole process.
+        max_threads_per_user: Those that one user may have at once.
+        max_late_threads: Threads that are replaced while the tool in them runs on after
+            its deadline; further ones take the place of others.
+        max_workers: Worker processes, for the whole process.
+        worker_memory_bytes: Memory that one of them may take.
+        approve_tools: Names or qualified names of tools whose every call waits until
+            somebody approves it.
+        approve_destructive: Whether tools that say they are destructive wait as well.
+        approval_timeout: Seconds that a call waits for approval.
+        retries: How often a call is repeated when the tool failed, at most, where the
+            tool says that it is idempotent.
+        retry_delay: Seconds before the first repetition; they double each time.
+        show_tool_errors: Whether callers are told the text of what a tool raised.
         max_result_bytes: Size of a result's JSON beyond which it is cut and flagged.
+        tracing: Whether calls are traced, where the OpenTelemetry API is installed and
+            the application has set a provider before a tool system is first used.
         redact_fields: Argument names whose values are blanked out in events.
         strict: Whether discovery raises all its faults at the end.
         cache: Whether what is found is kept for the next start.
@@ -83,8 +127,23 @@ class Settings:
     deny_tools: frozenset[str] = frozenset()
     default_timeout: float | None = 30.0
     max_concurrent_calls: int = 64
+    max_queued_calls: int = 256
+    calls_per_minute: int | None = None
+    tool_limits: Mapping[str, ToolLimit] = field(default_factory=dict, hash=False)
+    executors: Mapping[str, ExecutorName] = field(default_factory=dict, hash=False)
     max_threads: int = 32
+    max_threads_per_user: int = 8
+    max_late_threads: int = 32
+    max_workers: int = 4
+    worker_memory_bytes: int = 1_073_741_824
+    approve_tools: frozenset[str] = frozenset()
+    approve_destructive: bool = False
+    approval_timeout: float = 300.0
+    retries: int = 0
+    retry_delay: float = 0.1
+    show_tool_errors: bool = False
     max_result_bytes: int = 1_048_576
+    tracing: bool = True
     redact_fields: frozenset[str] = REDACTED_FIELDS
     strict: bool = False
     cache: bool = True
@@ -222,6 +281,36 @@ def _set_map(name: str, value: object) -> Mapping[str, frozenset[str]]:
     )
 
 
+def _executor_map(name: str, value: object) -> Mapping[str, str]:
+    chosen = _string_map(name, value)
+    for key, executor in chosen.items():
+        if executor not in get_args(ExecutorName):
+            remedy = f"use one of {', '.join(get_args(ExecutorName))}"
+            raise ConfigurationError(f"{name}.{key}", executor, remedy)
+    return chosen
+
+
+def _limit_map(name: str, value: object) -> Mapping[str, ToolLimit]:
+    if not isinstance(value, Mapping):
+        remedy = 'give a mapping such as {"sql_query": {"concurrent": 4}}'
+        raise ConfigurationError(name, value, remedy)
+    return MappingProxyType(
+        {str(key): _limit(f"{name}.{key}", one) for key, one in value.items()}
+    )
+
+
+def _limit(name: str, value: object) -> ToolLimit:
+    if isinstance(value, ToolLimit):
+        value = {item.name: getattr(value, item.name) for item in fields(value)}
+    known = [item.name for item in fields(ToolLimit)]
+    if not isinstance(value, Mapping) or not set(value) <= set(known):
+        remedy = f"give a mapping with some of {', '.join(known)}"
+        raise ConfigurationError(name, value, remedy)
+    return ToolLimit(
+        **{key: _optional_count(f"{name}.{key}", one) for key, one in value.items()}
+    )
+
+
 def _one_of(choices: object) -> Callable[[str, object], object]:
     allowed = get_args(choices)
 
@@ -262,6 +351,16 @@ def _count(name: str, value: object) -> int:
     return value
 
 
+def _optional_count(name: str, value: object) -> int | None:
+    return None if value in (None, "none") else _count(name, value)
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigurationError(name, value, "give a whole number of 0 or more")
+    return value
+
+
 def _memory(name: str, value: object) -> int:
     size = _count(name, value)
     if size < LEAST_MEMORY:
@@ -286,7 +385,11 @@ _CHOICES: Final = (_one_of(Collisions), _one_of(FirstContact), _one_of(Trust))
 _EXAMPLES: Final[Mapping[Callable[[str, object], Any], str]] = {
     _flag: "give true or false",
     _count: "give a whole number of 1 or more",
+    _executor_map: 'give a JSON object such as {"acme-tools": "process"}',
+    _limit_map: 'give a JSON object such as {"sql_query": {"concurrent": 4}}',
     _memory: "give a whole number of bytes",
+    _optional_count: "give a whole number of 1 or more, or none for no limit",
+    _whole: "give a whole number of 0 or more",
     _optional_seconds: "give seconds above 0, or none for no limit",
     _seconds: "give seconds above 0",
     _string_map: 'give a JSON object such as {"word_count": "toolkit-text"}',
@@ -304,8 +407,23 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "deny_tools": _name_set,
     "default_timeout": _optional_seconds,
     "max_concurrent_calls": _count,
+    "max_queued_calls": _whole,
+    "calls_per_minute": _optional_count,
+    "tool_limits": _limit_map,
+    "executors": _executor_map,
     "max_threads": _count,
+    "max_threads_per_user": _count,
+    "max_late_threads": _whole,
+    "max_workers": _count,
+    "worker_memory_bytes": _memory,
+    "approve_tools": _name_set,
+    "approve_destructive": _flag,
+    "approval_timeout": _seconds,
+    "retries": _whole,
+    "retry_delay": _seconds,
+    "show_tool_errors": _flag,
     "max_result_bytes": _count,
+    "tracing": _flag,
     "redact_fields": _name_set,
     "strict": _flag,
     "cache": _flag,

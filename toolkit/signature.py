@@ -4,16 +4,19 @@ import inspect
 import json
 import re
 from collections import abc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter
+from types import FunctionType, NoneType
 from typing import (
     Annotated,
     Any,
     Final,
     Literal,
+    NamedTuple,
     NotRequired,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -32,9 +35,9 @@ from pydantic_core import (
 from pydantic_core.core_schema import ErrorType
 from typing_extensions import TypedDict
 
-from toolkit import docstring
 from toolkit.context import ToolContext, UserContext
 from toolkit.contract import wants
+from toolkit.docstring import Docstring
 from toolkit.errors import (
     InvalidArgumentsError,
     ToolError,
@@ -44,6 +47,16 @@ from toolkit.errors import (
 )
 from toolkit.events import CheckedArguments
 from toolkit.schema import portable_schema, schema_faults
+from toolkit.schema.cores import (
+    Contents,
+    Core,
+    PlainField,
+    arguments_core,
+    read_contents,
+    result_core,
+)
+from toolkit.schema.plain import plain_schema
+from toolkit.suspending import may_suspend
 
 Kind = Literal["sync", "async", "generator", "async_generator"]
 ARGUMENTS: Final = "__toolkit_arguments__"
@@ -84,28 +97,15 @@ _CUT: Final = {  # pydantic-core's kinds whose own text quotes the input
 }
 _NAME: Final = re.compile(r"[^\W\d]\w{0,63}\Z")  # what an argument may be called
 _KNOWN_KINDS: Final = frozenset(get_args(ErrorType))
-_BRANCHES: Final = frozenset(
-    {"constrained-str", "constrained-int", "constrained-float"}
-)
+_AS_THEY_ARE: Final = (NoneType, bool, int, str)  # defaults that JSON shows unchanged
+_VARIADIC: Final = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+_BY_NAME: Final = (Parameter.POSITIONAL_OR_KEYWORD,)
+_SCALARS: Final = (NoneType, bool, int, float, str)
+_ANYTHING: Final[Core] = {"type": "any"}
 
 
 class UnsupportedSignatureError(TypeError):
     """A signature cannot be offered to a caller. Internal: becomes a rejection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """All that a core schema names. Immutable, process-wide.
-
-    Attributes:
-        classes: The classes in it, however deep.
-        words: Every text in it; an argument's path may show these.
-        synonyms: The names of each field that goes by several.
-    """
-
-    classes: frozenset[type]
-    words: frozenset[str]
-    synonyms: tuple[frozenset[str], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,6 +122,14 @@ class Signature:
             with its default.
         reserved: Names no caller may use, because ``self`` is passed under them.
         contents: What the arguments' schema is made of.
+        awaits: Whether the function's own code may suspend; False only where it
+            awaits nothing at all. An instance that puts another function in its place
+            is not known here.
+        validator: Checks arguments.
+        serializer: Writes results.
+        argument_serializer: Writes checked arguments.
+        scalar: The result's type, where its values can be written without options:
+            a fifth faster, and most often asked for.
     """
 
     kind: Kind
@@ -132,8 +140,11 @@ class Signature:
     positional: tuple[tuple[str, Any], ...]
     reserved: frozenset[str]
     contents: Contents
+    awaits: bool
     validator: SchemaValidator
     serializer: SchemaSerializer
+    argument_serializer: SchemaSerializer
+    scalar: type | None
 
     def validate(self, tool: str, arguments: Arguments) -> dict[str, Any]:
         """Check the arguments and return them converted, by name.
@@ -183,6 +194,8 @@ class Signature:
             ToolResultError: It cannot be written, for example because it is too deep.
         """
         try:
+            if type(value) is self.scalar:
+                return self.serializer.to_json(value)
             return self.serializer.to_json(
                 value, by_alias=True, warnings=False, fallback=_as_text
             )
@@ -191,6 +204,25 @@ class Signature:
             known = [why for why in _UNWRITABLE if why in text]
             detail = known[0] if known else f"writing it raised {kind_of_error(error)}"
             raise ToolResultError(tool, detail) from error
+
+    def arguments_json(self, checked: Mapping[str, Any]) -> bytes:
+        """Write checked arguments as JSON bytes, by the names callers use.
+
+        What the schema masks stays masked; injected parameters are not in it.
+
+        Args:
+            checked: What `validate` returned, before `inject` changed it.
+
+        Raises:
+            ValueError: They cannot be written, whatever writing them raised.
+        """
+        try:
+            return self.argument_serializer.to_json(
+                checked, by_alias=True, warnings=False, fallback=_as_text
+            )
+        except Exception as error:
+            text = f"writing the arguments raised {kind_of_error(error)}"
+            raise ValueError(text) from error
 
 
 def kind_of(function: object) -> Kind:
@@ -215,7 +247,7 @@ def compile_signature(
     label: str,
     skip_first: bool,
     namespace: Mapping[str, Any],
-    documents: tuple[str | None, ...] = (),
+    documents: tuple[Docstring, ...] = (),
 ) -> Signature:
     """Compile what a caller needs to know of a function. Does not call it.
 
@@ -231,21 +263,23 @@ def compile_signature(
         Exception: Whatever resolving a hint or building a schema raises.
     """
     hints = _hints(function, namespace)
-    parameters = list(inspect.signature(function).parameters.values())[skip_first:]
+    listed = list(inspect.signature(function).parameters.values())
+    parameters = listed[skip_first:]
     users = _injected(parameters, hints, UserContext)
     contexts = _injected(parameters, hints, ToolContext)
     asked = [p for p in parameters if p.name not in (*users, *contexts)]
-    described = _descriptions(documents)
-    adapter = getattr(function, ARGUMENTS, None) or _arguments_adapter(
-        label, [(p, hints.get(p.name, Any), described.get(p.name, "")) for p in asked]
-    )
-    contents = read_contents(adapter.core_schema)
+    shape = _arguments(function, label, _asked(asked, hints, documents))
+    contents = read_contents(shape.core)
     _refuse_contexts(contents)
     kind = kind_of(function)
-    output, output_schema = _output(hints.get("return", Parameter.empty), kind)
+    returned = hints.get("return", Parameter.empty)
+    output, output_schema = _output(returned, kind)
+    reserved = _reserved(function, listed) if skip_first else frozenset()
+    if shape.is_closed and reserved.isdisjoint(p.name for p in asked):
+        reserved = frozenset()  # the arguments' own check refuses them
     return Signature(
         kind=kind,
-        input_schema_json=_input_schema(adapter),
+        input_schema_json=_input_schema(shape),
         output_schema_json=output_schema,
         takes_user=users,
         takes_context=contexts,
@@ -254,10 +288,13 @@ def compile_signature(
             for p in parameters
             if p.kind is Parameter.POSITIONAL_ONLY
         ),
-        reserved=_reserved(function) if skip_first else frozenset(),
+        reserved=reserved,
         contents=contents,
-        validator=SchemaValidator(adapter.core_schema),
-        serializer=SchemaSerializer(output.core_schema),
+        awaits=kind != "async" or may_suspend(function),
+        validator=SchemaValidator(shape.core),
+        serializer=output,
+        argument_serializer=SchemaSerializer(shape.core),
+        scalar=next((one for one in _SCALARS if one is returned), None),
     )
 
 
@@ -276,16 +313,77 @@ def _injected(
     return tuple(p.name for p in parameters if wants(hints.get(p.name), kind))
 
 
-def _descriptions(documents: tuple[str | None, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
+_Asked = list[tuple[Parameter, Any, str]]
+"""Parameters that callers fill, with their hints and descriptions."""
+
+
+def _asked(
+    asked: list[Parameter],
+    hints: Mapping[str, Any],
+    documents: tuple[Docstring, ...],
+) -> _Asked:
+    described: dict[str, str] = {}
     for document in reversed(documents):
-        found |= docstring.parse(document).parameters
-    return found
+        described |= document.parameters
+    return [(p, hints.get(p.name, Any), described.get(p.name, "")) for p in asked]
 
 
-def _arguments_adapter(
-    label: str, asked: list[tuple[Parameter, Any, str]]
-) -> TypeAdapter[Any]:
+class _Shape(NamedTuple):
+    """The arguments, as pydantic knows them. Lives as long as they are compiled."""
+
+    core: Core
+    is_closed: bool
+    json_schema: Callable[[], dict[str, Any]]
+
+
+def _arguments(function: Callable[..., Any], label: str, asked: _Asked) -> _Shape:
+    """Build what checks the arguments: at once where all of their hints are plain."""
+    own: TypeAdapter[Any] | None = getattr(function, ARGUMENTS, None)
+    if own:
+        return _shape_of(own, is_closed=False)
+    fields = _plain_fields(asked)
+    core = None if fields is None else arguments_core(label, fields)
+    if core is not None:
+        ask = partial(_ask, label, asked)
+        return _Shape(core, is_closed=True, json_schema=ask)
+    is_closed = all(p.kind is not Parameter.VAR_KEYWORD for p, _, _ in asked)
+    return _shape_of(_arguments_adapter(label, asked), is_closed=is_closed)
+
+
+def _ask(label: str, asked: _Asked) -> dict[str, Any]:
+    """Let pydantic write the schema of arguments that were written down at once."""
+    return _arguments_adapter(label, asked).json_schema()
+
+
+def _shape_of(adapter: TypeAdapter[Any], *, is_closed: bool) -> _Shape:
+    return _Shape(_core_of(adapter), is_closed, adapter.json_schema)
+
+
+def _core_of(adapter: TypeAdapter[Any]) -> Core:
+    """Return an adapter's core schema; one that waits for a name gets it now, or fails.
+
+    Its validator and serializer are made anew of it, at next to no cost, because
+    pydantic's own plugins may have wrapped the adapter's.
+    """
+    if type(adapter.core_schema) is not dict:
+        adapter.json_schema()
+    return cast("Core", adapter.core_schema)
+
+
+def _plain_fields(asked: _Asked) -> list[PlainField] | None:
+    """Return the arguments as they may be written down at once; None where not."""
+    fields = []
+    for parameter, hint, description in asked:
+        default = parameter.default
+        if parameter.kind in _VARIADIC or isinstance(default, FieldInfo):
+            return None
+        is_required = default is Parameter.empty
+        extra = None if is_required else _shown(default)
+        fields.append(PlainField(parameter.name, hint, description, extra, is_required))
+    return fields
+
+
+def _arguments_adapter(label: str, asked: _Asked) -> TypeAdapter[Any]:
     """Build the adapter of a typed dict with one key for each argument."""
     fields: dict[str, Any] = {}
     extra: Any = None
@@ -314,20 +412,21 @@ def _refuse_contexts(contents: Contents) -> None:
             raise UnsupportedSignatureError(text)
 
 
-def _reserved(function: Callable[..., Any]) -> frozenset[str]:
+def _reserved(function: Callable[..., Any], listed: list[Parameter]) -> frozenset[str]:
     """Return the names under which ``self`` could be passed, also by a wrapper."""
-    found = set()
-    for follow in (True, False):
-        shape = inspect.signature(function, follow_wrapped=follow)
+    found = {one.name for one in listed[:1] if one.kind in _BY_NAME}
+    if type(function) is not FunctionType or function.__dict__:
+        shape = inspect.signature(function, follow_wrapped=False)
         first = next(iter(shape.parameters.values()), None)
-        if first is not None and first.kind is Parameter.POSITIONAL_OR_KEYWORD:
+        if first is not None and first.kind in _BY_NAME:
             found.add(first.name)
     return frozenset(found)
 
 
-def _input_schema(adapter: TypeAdapter[Any]) -> str:
+def _input_schema(shape: _Shape) -> str:
     """Write the arguments' schema, refusing what some model provider would refuse."""
-    schema = portable_schema(adapter.json_schema())
+    plain = plain_schema(shape.core, "validation")
+    schema = portable_schema(shape.json_schema() if plain is None else plain)
     faults = schema_faults(schema)
     if faults:
         raise UnsupportedSignatureError(" ".join(faults))
@@ -349,6 +448,8 @@ def _field(parameter: Parameter, hint: Any, description: str) -> Any:  # noqa: A
 
 def _shown(default: object) -> dict[str, Any] | None:
     """Return the schema's ``default``, where JSON can express it."""
+    if type(default) in _AS_THEY_ARE:
+        return {"default": default}
     try:
         return {"default": to_jsonable_python(default)}
     except Exception:  # noqa: BLE001 - an odd default is still a default, just not shown
@@ -363,19 +464,25 @@ def _is_described(hint: object) -> bool:
 def _output(
     hint: Any,  # noqa: ANN401 - type forms
     kind: Kind,
-) -> tuple[TypeAdapter[Any], str | None]:
-    """Build the result's adapter and schema; streams answer with a list of parts."""
+) -> tuple[SchemaSerializer, str | None]:
+    """Build the result's serializer and schema; streams answer with a list of parts."""
     if hint is Parameter.empty:
-        return TypeAdapter(Any), None
+        return SchemaSerializer(_ANYTHING), None
     if kind in ("generator", "async_generator"):
         parts = get_args(hint) if get_origin(hint) in _STREAMS else ()
         hint = list[parts[0] if parts else Any]  # type: ignore[misc]  # built at run time
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(hint)
-        schema = portable_schema(adapter.json_schema(mode="serialization"))
-        return adapter, json.dumps(schema)
+        core = result_core(hint)
+        schema = None if core is None else plain_schema(core, "serialization")
+        if core is None or schema is None:
+            adapter: TypeAdapter[Any] = TypeAdapter(hint)
+            core = _core_of(adapter)
+            schema = plain_schema(core, "serialization")
+            if schema is None:
+                schema = adapter.json_schema(mode="serialization")
+        return SchemaSerializer(core), json.dumps(portable_schema(schema))
     except (PydanticUserError, PydanticSchemaGenerationError):
-        return TypeAdapter(Any), None  # a type without a schema: written as it comes
+        return SchemaSerializer(_ANYTHING), None  # no schema: written as it comes
 
 
 def _as_text(value: object) -> str:
@@ -391,50 +498,6 @@ def _as_text(value: object) -> str:
         return text
     named: Any = value if inspect.isroutine(value) else type(value)
     return f"<{named.__module__}.{named.__qualname__}>"
-
-
-def read_contents(core_schema: object) -> Contents:
-    """Read a core schema to its ground, whatever types its hints went through."""
-    classes: set[type] = set()
-    words: set[str] = set(_BRANCHES)
-    groups: set[frozenset[str]] = set()
-    for value in _values(core_schema):
-        if type(value) is str:
-            words.add(value)
-        elif type(value) is dict:
-            words.update(key for key in value if type(key) is str)
-            groups.update(_groups(value))
-        elif issubclass(type(value), type):  # isinstance would ask the value
-            classes.add(value)
-            words.add(type.__dict__["__name__"].__get__(value))
-    synonyms = tuple(group for group in groups if len(group) > 1)
-    return Contents(frozenset(classes), frozenset(words), synonyms)
-
-
-def _values(core_schema: object) -> Iterator[Any]:
-    """Yield every value once, containers before what they hold."""
-    waiting, seen = [core_schema], set[int]()
-    while waiting:
-        value = waiting.pop()
-        if id(value) in seen:  # definitions are shared, defaults may be cyclic
-            continue
-        seen.add(id(value))
-        yield value
-        if type(value) is dict:
-            waiting.extend(value.values())
-        elif type(value) in (list, tuple):
-            waiting.extend(value)  # type: ignore[arg-type]  # its real type is iterable
-
-
-def _groups(node: dict[Any, Any]) -> Iterator[frozenset[str]]:
-    """Yield the names of each field of a model, typed dict or dataclass."""
-    fields = node.get("fields")
-    named = fields.items() if type(fields) is dict else [(node.get("name"), node)]
-    for name, one in named:
-        if type(name) is str and type(one) is dict:
-            keys = ("validation_alias", "serialization_alias", "alias")
-            found = [word for key in keys for word in _values(one.get(key))]
-            yield frozenset([name, *(word for word in found if type(word) is str)])
 
 
 def faults_of(error: BaseException, words: frozenset[str]) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ Nothing here looks at installed packages: a test sees the tools it names and no 
 pytest users get `tool_system` and `tool_events` as fixtures without importing anything.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,9 +12,10 @@ from toolkit.compiler import compile_tool
 from toolkit.context import UserContext
 from toolkit.errors import InvalidToolError
 from toolkit.events import Sink, ToolEvent
-from toolkit.factory import UserContextToolFactory, UserToolSystem
+from toolkit.factory import UserContextToolFactory
 from toolkit.settings import Settings
 from toolkit.signature import Arguments
+from toolkit.system import UserToolSystem
 
 
 class RecordingSink:
@@ -60,6 +61,7 @@ def tool_system(
     scopes: Iterable[str] | None = None,
     settings: Settings | None = None,
     sinks: Iterable[Sink] = (),
+    secrets: Mapping[str, str] | None = None,
 ) -> Iterator[UserToolSystem]:
     """Open one user's system over these tools and no others; closed at the end.
 
@@ -70,6 +72,7 @@ def tool_system(
             given together with `user`.
         settings: Limits and access rules.
         sinks: Told every event.
+        secrets: The user's secrets by name.
 
     Yields:
         The system. Its dispatcher is the real one.
@@ -82,7 +85,7 @@ def tool_system(
     who = user or make_user(scopes=needed if scopes is None else scopes)
     factory = UserContextToolFactory(settings=settings, sinks=sinks)
     try:
-        with factory.create_user_tool_system(who, tools) as system:
+        with factory.create_user_tool_system(who, tools, secrets=secrets) as system:
             yield system
     finally:
         factory.close()
@@ -95,7 +98,11 @@ def _scopes_of(tools: Iterable[object]) -> frozenset[str]:
 
 
 async def run_tool(
-    target: object, arguments: Arguments, *, user: UserContext | None = None
+    target: object,
+    arguments: Arguments,
+    *,
+    user: UserContext | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> Any:  # noqa: ANN401 - whatever the tool returns
     """Run one tool once as a backend would, and return its value.
 
@@ -103,15 +110,19 @@ async def run_tool(
         target: A tool class, an instance or a `@tool` function.
         arguments: JSON text or bytes, or a mapping.
         user: Who calls; by default a test user with all the scopes the tool asks for.
+        secrets: The user's secrets by name.
 
     Raises:
         InvalidToolError: `target` is no tool.
+        InvalidUserContextError: `secrets` is no mapping of texts.
         ToolkitError: The error of the call.
     """
     who = user or make_user(scopes=_scopes_of([target]))
     factory = UserContextToolFactory()
     try:
-        async with factory.create_user_tool_system(who, [target]) as system:
+        async with factory.create_user_tool_system(
+            who, [target], secrets=secrets
+        ) as system:
             result = await system.execute(compile_tool(target).name, arguments)
     finally:
         factory.close()

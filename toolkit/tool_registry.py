@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar, cast
@@ -42,49 +43,78 @@ _DIGEST: Final = "_[0-9a-f]{8}"
 """What `provider_safe_name` puts after a name that it had to clean or to cut."""
 
 
-class _SealedError(Exception):
-    """A cell was sealed while its thing was being made."""
+_MISSING: Final = object()
 
 
-class _Cell:
-    """One thing made at first use, exactly once, even when two threads ask at once."""
+class _Once:
+    """Things made at first use, each exactly once, also when threads ask at once.
 
-    __slots__ = ("_is_made", "_is_sealed", "_making", "_state", "_value")
+    Nothing is locked while something is made, or where nobody waits for it: a thread
+    claims a key by putting its id under it, which is one step for all threads.
+    """
+
+    __slots__ = ("_has_waiters", "_is_sealed", "_making", "_waiting", "made")
 
     def __init__(self) -> None:
-        self._making = threading.RLock()  # held while a constructor runs
-        self._state = threading.RLock()  # held for an instant: sealing never waits
-        self._is_made = False
+        self.made: dict[object, Any] = {}
+        self._making: dict[object, int] = {}
+        self._waiting = threading.Condition()
+        self._has_waiters = False
         self._is_sealed = False
-        self._value: Any = None
 
-    def get(self, make: Callable[[], object]) -> Any:  # noqa: ANN401 - whatever was made
+    def peek(self, key: object) -> Any | None:  # noqa: ANN401 - whatever was made
+        """Return what was made under a key; None if nothing was."""
+        return self.made.get(key)
+
+    def get(self, key: object, make: Callable[..., object], *args: object) -> Any:  # noqa: ANN401 - whatever was made
         """Return the thing; make it if nobody has. A failure leaves it unmade.
 
         Raises:
-            _SealedError: The registry was closed meanwhile; what was made is closed.
+            _SealedError: It was sealed meanwhile; what was made is closed.
         """
-        with self._making:
-            if self._is_made:
-                return self._value
-            value = make()
-            with self._state:
-                if not self._is_sealed:
-                    self._value, self._is_made = value, True
-                    return value
-        close_now(_instance_of(value))
-        raise _SealedError
+        me = threading.get_ident()
+        while self._making.setdefault(key, me) != me:
+            self._wait(key)
+        try:
+            value = self.made.get(key, _MISSING)
+            if value is _MISSING:
+                value = make(*args)
+                self.made[key] = value
+        finally:
+            self._making.pop(key, None)
+            if self._has_waiters:
+                with self._waiting:
+                    self._waiting.notify_all()
+        if self._is_sealed and self.made.pop(key, _MISSING) is not _MISSING:
+            close_now(_instance_of(value))
+            raise _SealedError
+        return value
 
-    @property
-    def made(self) -> Any | None:  # noqa: ANN401 - whatever was made
-        """What was made; None if nothing was."""
-        return self._value
+    def rename(self, key: object, other: object) -> None:
+        """Keep what was made under another key, where `get` does not find it."""
+        made = self.made.pop(key, _MISSING)
+        if made is not _MISSING:
+            self.made[other] = made
 
-    def seal(self) -> Any | None:  # noqa: ANN401 - whatever was made
-        """Let nothing be made any more; return what was made, None if nothing was."""
-        with self._state:
-            self._is_sealed = True
-            return self._value
+    def seal(self) -> list[Any]:
+        """Let nothing be made any more; return what was, newest first."""
+        self._is_sealed = True
+        made = []
+        while self.made:
+            with suppress(KeyError):  # whoever made it just now has taken it
+                made.append(self.made.popitem()[1])
+        return made
+
+    def _wait(self, key: object) -> None:
+        """Wait until the thread that makes it has ended with that."""
+        with self._waiting:
+            self._has_waiters = True
+            while key in self._making:
+                self._waiting.wait()
+
+
+class _SealedError(Exception):
+    """The registry was closed while something was made for it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +161,7 @@ class ToolRegistry(UniversalRegistry[Any]):
         self.contract = contract
         self._view = view
         self._user = user_context
-        self._cells: dict[str, _Cell] = {}
+        self._once = _Once()
         self._hidden: set[str] = set()
         self._is_closed = False
 
@@ -148,6 +178,10 @@ class ToolRegistry(UniversalRegistry[Any]):
             RegistrationRejectedError: A factory made something that is no tool.
             Exception: Whatever that factory raises.
         """
+        if type(name) is str and self._is_bare_view:
+            quick = self._view.find(name)
+            if quick is not None:
+                return quick
         name = plain_key(name)
         if type(name) is not str:  # asked by a client, so it may be anything
             raise ToolNotFoundError(name)
@@ -176,8 +210,8 @@ class ToolRegistry(UniversalRegistry[Any]):
             self._check_closed()
             shared = [one for one in self._view if one.name not in self._hidden]
             own = [cast("ListedTool", one.facts) for one in self._items.values()]
-            cells = [self._cells.get(f"factory {key}") for key in self._factories]
-            used = [cell.made.listed for cell in cells if cell and cell.made]
+            made = [self._once.peek(f"factory {key}") for key in self._factories]
+            used = [one.listed for one in made if one is not None]
         return tuple(sorted([*shared, *own, *used], key=lambda one: one.name))
 
     def instance(self, listed: ListedTool) -> object:
@@ -189,22 +223,31 @@ class ToolRegistry(UniversalRegistry[Any]):
                 tries again.
             RegistryClosedError: The registry is closed.
         """
+        once, view = self._once, self._view
+        made: object = once.made.get(listed)
+        if made is not None:
+            return made
+        if self._is_bare_view and view.find(listed.name) is listed:
+            try:
+                return cast(
+                    "object", once.get(listed, listed.tool.instantiate, self._user)
+                )
+            except _SealedError:
+                raise RegistryClosedError(self.name) from None
         name = listed.name
         with self._lock:
             self._check_closed()
             entry = self._items.get(name)
-            cell = self._cells.get(f"factory {name}")
             is_shared = self._shared(name) is listed
         if entry is not None and entry.facts is listed:
             return cast("object", entry.value)
-        used: _Produced | None = cell.made if cell else None
+        used: _Produced | None = self._once.peek(f"factory {name}")
         if used is not None and used.listed is listed:
             return used.instance
         if not is_shared:  # copying what was removed would bring it back
             raise ToolNotFoundError(name)
         user = cast("UserContext", self._user)
-        key = listed.definition.qualified_name
-        return self._made(key, lambda: listed.tool.instantiate(user))
+        return self._made(listed, listed.tool.instantiate, user)
 
     def get(self, key: str, default: D | None = None) -> Any | D | None:  # noqa: ANN401 - a tool is of any class
         """Return this user's instance under a listed or qualified name, else `default`.
@@ -253,6 +296,13 @@ class ToolRegistry(UniversalRegistry[Any]):
 
     # --- closing -----------------------------------------------------------------
 
+    def tell_changes(self, on_change: Callable[[], object]) -> None:
+        """Call `on_change` whenever a name may stand for something else from now on.
+
+        It is called under the lock, so it must not block; the last one given counts.
+        """
+        self._on_change = on_change
+
     def close(self) -> list[object]:
         """Refuse everything from now on and give up the instances.
 
@@ -262,14 +312,24 @@ class ToolRegistry(UniversalRegistry[Any]):
         """
         with self._lock:
             self._is_closed = True
-            made = [cell.seal() for cell in self._cells.values()]
-            dropped = self._cells, self._items, self._factories, self._view
-            self._cells, self._items, self._factories = {}, {}, {}
+            made = self._once.seal()
+            dropped = self._items, self._factories, self._view
+            self._items, self._factories = {}, {}
             self._view = _NO_TOOLS
+            self._changed()
+            self._on_change = None
         del dropped  # dies here: the lock is free
-        return [_instance_of(one) for one in reversed(made) if one is not None]
+        return [_instance_of(one) for one in made]
 
     # --- checks, called by the generic registry --------------------------------------
+
+    @property
+    def _is_bare_view(self) -> bool:
+        """Whether there is nothing but the view, unchanged; once closed, that is empty.
+
+        Read without the lock: whoever asks at the moment of a change comes before it.
+        """
+        return not (self._items or self._factories or self._hidden)
 
     def _check_closed(self) -> None:
         if self._is_closed:
@@ -298,9 +358,10 @@ class ToolRegistry(UniversalRegistry[Any]):
         shared = self._shared(key)
         if shared is not None:
             self._hidden.add(shared.name)
-        used = self._cells.pop(f"factory {key}", None)
-        if used is not None:  # another factory under this key makes its own
-            self._cells[f"forgotten {uuid4().hex}"] = used
+            self._once.rename(shared, object())
+        # another factory under this key makes its own
+        self._once.rename(f"factory {key}", object())
+        self._changed()
         return [*super()._forget(key), *([] if shared is None else [shared])]
 
     def _is_taken(self, key: str) -> bool:
@@ -336,13 +397,10 @@ class ToolRegistry(UniversalRegistry[Any]):
     def _list(self, key: str, tool: CompiledTool) -> ListedTool:
         return ListedTool(replace(tool.definition, name=tool_name(key)), tool)
 
-    def _made(self, key: str, make: Callable[[], object]) -> Any:  # noqa: ANN401 - whatever was made
+    def _made(self, key: object, make: Callable[..., object], *args: object) -> Any:  # noqa: ANN401 - whatever was made
         """Return what is under `key`, made now if this is its first use."""
-        with self._lock:
-            self._check_closed()
-            cell = self._cells.setdefault(key, _Cell())
         try:
-            return cell.get(make)
+            return self._once.get(key, make, *args)
         except _SealedError:
             raise RegistryClosedError(self.name) from None
 

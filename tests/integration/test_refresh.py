@@ -14,6 +14,7 @@ from toolkit import (
     FactoryClosedError,
     NoEarlierCatalogError,
     Settings,
+    ToolExecutionError,
     Toolkit,
     UserContext,
 )
@@ -196,18 +197,16 @@ def test_close_ends_the_threads_whatever_the_generation(site: Site) -> None:
     """Share the worker threads between generations, and end them once (B46)."""
     site.write({"one_mod.py": good_tool("one")})
     with Toolkit(SETTINGS) as kit:
-        threads = kit.factory.threads
+        threads = kit.factory.executors.threads
         for _ in range(6):
             kit.refresh()
-        assert kit.factory.threads is threads
+        assert kit.factory.executors.threads is threads
         with kit.user(ANN) as system:
             assert asyncio.run(system.execute("one")).ok
-    with pytest.raises(RuntimeError, match="closed"):
-        asyncio.run(submit(threads))
-
-
-async def submit(threads: object) -> None:
-    threads.submit(lambda: None)  # type: ignore[attr-defined]  # a thread executor
+        late = kit.user(ANN)
+    result = asyncio.run(late.execute("one"))
+    assert type(result.error) is ToolExecutionError  # the executor is closed
+    late.close()
 
 
 def test_counts_of_systems_go_on_over_a_refresh(site: Site) -> None:

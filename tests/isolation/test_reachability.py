@@ -4,15 +4,31 @@ import asyncio
 import gc
 import logging
 import weakref
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from tests.sample_tools import Echo, Tally, Whoami, shout, until
-from toolkit import Settings, Toolkit, UserContext
+from toolkit import Settings, ToolContext, Toolkit, UserContext
+from toolkit.context import Secrets
+from toolkit.dispatch import ToolResult, UnifiedToolDispatcher
+from toolkit.events import ShownArguments, ToolEvent
+from toolkit.executors import Job
+from toolkit.executors.call_task import CallTask
+from toolkit.executors.inline import InlineExecutor, LoopPart
+from toolkit.executors.threads import ThreadExecutor
+from toolkit.executors.watchdog import Watchdog
+from toolkit.fairness import FairQueue
+from toolkit.limits import Gate, Shares, ToolLimits, UserShare
+from toolkit.plans import Call, Plan
+from toolkit.repeats import Repeats
+from toolkit.system import UserToolSystem
 from toolkit.testing import RecordingSink, make_user
+from toolkit.tool_registry import ToolRegistry
 
 CYCLES = 300
 WAIT = 10  # seconds; a bound, never reached when all is well
@@ -68,7 +84,7 @@ def context(user_id: str) -> tuple[UserContext, Keepsake]:
 
 async def collected(kit: Toolkit) -> None:
     """Collect, once every worker thread has let go of its last call."""
-    threads = kit.factory.threads
+    threads = kit.factory.executors.threads
     await until(lambda: threads.statistics()["idle"] == threads.statistics()["threads"])
     gc.collect()
 
@@ -93,7 +109,9 @@ async def use(kit: Toolkit, user: UserContext, *, own: bool) -> None:
         assert len(system.get_all_tools()) == len(TOOLS) + 1 + own
 
 
-def reachable(roots: list[object]) -> Iterator[object]:
+def reachable(
+    roots: list[object], *, stop: tuple[type, ...] = (ModuleType,)
+) -> Iterator[object]:
     """Walk everything that these objects keep alive, in this package and beyond.
 
     Modules and functions of the interpreter lead everywhere; what matters is kept in
@@ -106,7 +124,7 @@ def reachable(roots: list[object]) -> Iterator[object]:
         yield one
         for found in gc.get_referents(one):
             is_globals = isinstance(one, FunctionType) and found is one.__globals__
-            if id(found) in seen or isinstance(found, ModuleType) or is_globals:
+            if id(found) in seen or isinstance(found, stop) or is_globals:
                 continue
             seen.add(id(found))
             queue.append(found)
@@ -114,7 +132,8 @@ def reachable(roots: list[object]) -> Iterator[object]:
 
 def process_objects(kit: Toolkit) -> list[object]:
     parts = (kit.catalog, kit.report, kit.factory, kit.settings)
-    return [kit, *parts, kit.factory.threads, kit.factory.inline, kit.factory.policy]
+    executors = kit.factory.executors
+    return [kit, *parts, executors, executors.threads, executors.inline]
 
 
 def is_users(found: object) -> bool:
@@ -142,6 +161,196 @@ async def test_no_users_object_is_reachable_from_process_objects(
         assert [one for one in walked if is_users(one)] == []
         kept = list(reachable([open_one]))
         assert any(type(one) is Hoarder for one in kept)  # the walk does find users
+
+
+# --- everything a system can be given, and everything that can be asked of a call ----
+
+
+class Keeper:
+    """Keeps and returns all that it is told, secrets too, and streams progress."""
+
+    name = "keeper"
+
+    def __init__(self, user: UserContext) -> None:
+        self.kept: list[object] = [user]
+
+    async def execute(self, note: str, context: ToolContext) -> list[str]:
+        self.kept += [context, note]
+        context.progress(0.5, note)
+        await asyncio.sleep(0)
+        return [note, context.secrets["token"]]
+
+
+class Guarded(Keeper):
+    """The same, for callers who have somebody's approval."""
+
+    name = "guarded"
+
+
+class Threaded(Keeper):
+    """The same, in a thread."""
+
+    name = "threaded"
+
+    def execute(self, note: str, context: ToolContext) -> list[str]:  # type: ignore[override]  # a tool of another kind
+        self.kept += [context, note]
+        context.progress(0.5, note)
+        return [note, context.secrets["token"]]
+
+
+class Parts(Keeper):
+    """The same, part by part."""
+
+    name = "parts"
+
+    async def execute(self, note: str, context: ToolContext) -> Any:
+        self.kept += [context, note]
+        for part in (note, context.secrets["token"]):
+            yield part
+
+
+class Quick:
+    """Takes nothing but arguments, so that its calls go the shortest way."""
+
+    name = "quick"
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+
+    async def execute(self, note: str) -> str:
+        self.kept.append(note)
+        return note
+
+
+class Approving(RecordingSink):
+    """Keeps events, and approves what asks for it."""
+
+    system: UserToolSystem
+
+    def __call__(self, event: ToolEvent) -> None:
+        super().__call__(event)
+        if event.type == "tool_approval_required":
+            assert self.system.dispatcher.approve(event.call_id)
+
+
+KEEPERS = (Keeper, Guarded, Threaded, Parts)
+PLAIN = Settings(allow=frozenset(), approve_tools=frozenset({"guarded"}))
+LIMITED = Settings(
+    allow=frozenset(),
+    approve_tools=frozenset({"guarded"}),
+    calls_per_minute=1000,
+    tool_limits={
+        "keeper": {"concurrent": 4, "per_minute": 1000},  # type: ignore[dict-item]  # as a file says it
+        "threaded": {"concurrent_per_user": 2, "per_minute_per_user": 1000},  # type: ignore[dict-item]  # see above
+    },
+)
+OF_USERS = (
+    *(UserContext, UserToolSystem, ToolRegistry, UnifiedToolDispatcher, Repeats),
+    *(Keepsake, Quick, *KEEPERS, Approving, RecordingSink),
+    *(ToolContext, ToolEvent, ToolResult, ShownArguments, Plan, Call, CallTask, Job),
+)
+COUNTS_ONLY = {
+    *(Shares, UserShare, Gate, FairQueue, deque, dict, OrderedDict),
+    *(str, int, float, type(None)),
+}
+
+
+def of_users(found: object, mark: str) -> bool:
+    """Tell whether this is a user's: by its kind, or by what is written in it."""
+    if type(found) is Secrets:
+        return len(found) > 0
+    if type(found) is bytes:
+        return mark.encode() in found
+    return type(found) in OF_USERS or (type(found) is str and mark in found)
+
+
+async def use_everything(system: UserToolSystem, mark: str) -> None:
+    """Call every kind of tool in every way there is, so that each keeps something."""
+    note = {"note": f"note {mark}"}
+    for again in range(2):  # the second call of a tool may go a shorter way
+        for tool in ("keeper", "threaded", "parts", "guarded"):
+            own = RecordingSink()
+            result = await system.execute(tool, note, on_event=own)
+            assert result.value == [f"note {mark}", f"secret {mark}"]
+            assert own.types()[-1] == "tool_completed"
+        for tool in ("quick", "keeper"):
+            key = {"idempotency_key": f"{tool} {mark}"}
+            first = await system.execute(tool, note, timeout=WAIT, **key)
+            assert first.ok
+            assert await system.execute(tool, note, **key) is first
+            assert (await system.execute(tool, note)).ok
+        assert not (await system.execute("keeper", {"note": [mark]})).ok
+        assert not (await system.execute(mark, note)).ok
+        assert (await system.execute("quick", f'{{"note": "{mark}{again}"}}')).ok
+
+
+async def opened_and_used(
+    kit: Toolkit, user_id: str, mark: str
+) -> tuple[UserToolSystem, list["weakref.ref[Any]"]]:
+    """Return a system that is open and idle, and what must go with it."""
+    user, keepsake = context(user_id)
+    sink = Approving()
+    secrets = {"token": f"secret {mark}"}
+    system = sink.system = kit.user(user, sinks=[sink], secrets=secrets)
+    await use_everything(system, mark)
+    instances = [system.registry.get(tool.name) for tool in (*KEEPERS, Quick)]
+    theirs = (keepsake, system, system.registry, system.dispatcher, sink, *instances)
+    return system, [weakref.ref(one) for one in theirs]
+
+
+@pytest.mark.parametrize("settings", [PLAIN, LIMITED], ids=["plain", "limited"])
+async def test_whatever_a_call_is_given_stays_in_its_users_system(
+    settings: Settings,
+) -> None:
+    """Secrets, sinks, approvals, keys and limits: from process objects no user's object
+    and no text of theirs is reached, neither while they are open nor after
+    (B32, B35, B40, B41, B47).
+    """
+    mark = uuid4().hex  # in no constant of any code
+    with Toolkit(settings, objects=(*KEEPERS, Quick)) as kit:
+        opened = [await opened_and_used(kit, f"user{n}", mark) for n in range(3)]
+        systems = [system for system, _ in opened]
+        watched = [ref for _, refs in opened for ref in refs]
+        del opened
+        await collected(kit)
+        walked = list(reachable(process_objects(kit)))
+        assert [type(one) for one in walked if of_users(one, mark)] == []
+        parts = {ThreadExecutor, InlineExecutor, LoopPart, Watchdog, Shares, ToolLimits}
+        assert {*parts, UserShare, Gate} <= {type(one) for one in walked}
+        theirs = {type(one) for one in reachable([*systems]) if of_users(one, mark)}
+        assert theirs >= {UserContext, UserToolSystem, Repeats, ToolEvent, *KEEPERS}
+        assert theirs >= {str, Secrets, ToolResult, ShownArguments}
+        del theirs
+        while systems:
+            await systems.pop().aclose()
+        await collected(kit)
+        await until(lambda: not any(ref() for ref in watched))
+        walked = list(reachable(process_objects(kit)))
+        assert [type(one) for one in walked if of_users(one, mark)] == []
+
+
+async def test_what_is_remembered_of_who_is_gone_are_ids_counts_and_times() -> None:
+    """A user who closes all within a minute of a call finds their count again; beside
+    it nothing is kept of them, and that only for as long (B41, B47).
+    """
+    with Toolkit(LIMITED, objects=(*KEEPERS, Quick)) as kit:
+        for number in range(20):
+            async with kit.user(make_user(f"user{number}")) as system:
+                assert (await system.execute("quick", {"note": "a"})).ok
+        shares = kit.factory.shares
+        lock = type(shares._lock)
+        kept = list(reachable([shares], stop=(type, ModuleType)))
+        assert {type(one) for one in kept} - {lock} <= COUNTS_ONLY
+        assert sum(type(one) is UserShare for one in kept) == 20
+        async with kit.user(make_user("user7")) as system:
+            assert (await system.execute("quick", {"note": "a"})).ok
+            again = [one for one in reachable([shares]) if type(one) is UserShare]
+            starts = [
+                len(one.gate(LIMITED)._starts or ())
+                for one in again
+                if one.user_id == "user7"
+            ]
+            assert (len(again), starts) == (20, [2])
 
 
 @pytest.mark.usefixtures("_no_log_kept")
@@ -213,7 +422,7 @@ async def test_calls_given_up_leave_nothing_once_they_end(kit: Toolkit) -> None:
         assert not pending
         assert sum(call.cancelled() for call in done) == 1
         del system, user, keepsake, calls, done
-    assert kit.factory.inline.statistics() == {"running": 0, "late": 0}
+    assert kit.factory.executors.inline.statistics() == {"late": 0, "blocked": 0}
     assert events.types().count("tool_executing") == 150
     assert events.types().count("tool_completed") == 150
     await collected(kit)

@@ -118,7 +118,10 @@ def is_error(name: str) -> bool:
     """Tell whether a name is an error of ours or of Python."""
     plain = name.rpartition(".")[2]
     known = vars(toolkit.errors).get(plain) or vars(builtins).get(plain)
-    others = {"CancelledError", "PluginValidationError", "UnsupportedSignatureError"}
+    others = {
+        *("CancelledError", "InvalidStateError"),
+        *("PluginValidationError", "UnsupportedSignatureError"),
+    }
     return inspect.isclass(known) or plain in others
 
 

@@ -50,7 +50,8 @@ async def one_user(policy: toolkit.AccessPolicy, call: toolkit.ToolCall) -> None
     """Open a system, list its tools, and call them."""
     ann = toolkit.UserContext(user_id="ann", scopes=frozenset({"a:b"}))
     assert_type(ann.child(), toolkit.UserContext)
-    assert_type(policy.refusal(policy.scopes_of(ann), call.listed), str)
+    assert_type(policy.scopes_of(ann), frozenset[str])
+    assert_type(call.deadline, float | None)
     with toolkit.Toolkit(objects=[], sinks=[watch]) as kit:
         assert_type(kit.factory, toolkit.UserContextToolFactory)
         async with kit.user(ann) as system:

@@ -52,7 +52,8 @@ def test_health_is_that_of_what_is_there() -> None:
         assert health["systems"]["open_systems"] == 2
         assert health["systems"]["registry_count_per_user"] == 2
         assert health["threads"] == {"threads": 0, "idle": 0, "queued": 0, "late": 0}
-        assert health["inline"] == {"running": 0, "late": 0}
+        assert health["inline"] == {"late": 0, "blocked": 0}
+        assert health["issues"] == []
         assert re.match(r"healthy: 1 accepted, 0 rejected", health["report"])
         assert kit.health()["systems"]["open_systems"] == 0
 
@@ -109,7 +110,8 @@ def test_settings_come_from_the_environment_by_default(
     monkeypatch.setenv("TOOLKIT_ALLOW", "")
     monkeypatch.setenv("TOOLKIT_MAX_THREADS", "3")
     with Toolkit(objects=[Echo]) as kit:
-        assert kit.settings.max_threads == kit.factory.threads.max_threads == 3
+        threads = kit.factory.executors.threads
+        assert kit.settings.max_threads == threads.max_threads == 3
         assert kit.catalog.names() == ("echo",)
     monkeypatch.setenv("TOOLKIT_MAX_THREADS", "none")
     with pytest.raises(ConfigurationError, match="max_threads"):

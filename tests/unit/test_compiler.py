@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any, ClassVar, NoReturn
 from weakref import ref
 
@@ -495,6 +496,140 @@ def test_an_instance_that_copies_to_itself_is_not_published() -> None:
 def test_a_constructor_may_choose_a_subclass() -> None:
     """What it returns is still what was judged."""
     assert isinstance(compile_tool(Sub).instantiate(ANN), SubSub)
+
+
+class ForUser(Count):
+    def __init__(self, user: UserContext, limit: int = 1) -> None:
+        self.user, self.limit = user, limit
+
+
+class ForUserByName(Count):
+    def __init__(self, limit: int = 1, *, user: UserContext) -> None:
+        self.user, self.limit = user, limit
+
+
+class ForUserOnly(Count):
+    def __init__(self, *, user: UserContext) -> None:
+        self.user = user
+
+
+class ForUserWrapped(Count):
+    @wraps(ForUser.__init__)  # type: ignore[misc]  # mypy knows no wrapped constructor
+    def __init__(self, **given: Any) -> None:
+        vars(self).update(given)
+
+
+class Refines(type): ...
+
+
+class ByOtherMeta(Count, metaclass=Refines): ...
+
+
+class Answers(Count):
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+
+class Pretends(Count):
+    __class__ = property(lambda self: Count)
+
+
+@pytest.mark.parametrize(
+    ("target", "is_plain"),
+    [
+        (Count, True),
+        (Mine, True),
+        (Slotted, True),
+        (ForUser, True),
+        (ForUserByName, False),
+        (ForUserOnly, False),
+        (ForUserWrapped, False),
+        (Sub, False),
+        (ByOtherMeta, False),
+        (Answers, False),
+        (Pretends, False),
+        (Count(), False),
+    ],
+    ids=range(12),
+)
+def test_a_class_without_a_say_in_it_makes_new_objects(
+    target: object,
+    is_plain: bool,  # noqa: FBT001 - a case of the table
+) -> None:
+    """Only then is there less to look at for each user (S13, B40)."""
+    compiled = compile_tool(target)
+    assert compiled.is_plain is is_plain
+    made: Any = compiled.instantiate(ANN)
+    assert made is not target
+    assert getattr(made, "user", ANN) is ANN
+    assert getattr(made, "limit", 1) == 1
+
+
+class Turns(Count):
+    def __init__(self) -> None:
+        self.__class__ = Count  # type: ignore[assignment]  # the trick
+
+
+class Drops(Count):
+    required_scopes: Any = {"text:read"}  # noqa: RUF012 - the trick
+
+    def __init__(self) -> None:
+        self.required_scopes.clear()
+
+
+class Opens(Count):
+    required_scopes: Any = ("text:read",)
+
+    def __init__(self) -> None:
+        self.required_scopes = None
+
+
+class Adds(SlottedBase):
+    def __init__(self) -> None:
+        self.required_scopes = ["a:b"]
+
+
+class Forgets:
+    probes: ClassVar[list[object]] = []
+
+    def __init__(self) -> None:
+        self.name = "forgets"
+        if not self.probes:  # for whoever asks its name only
+            self.required_scopes = frozenset({"a:b"})
+        self.probes.append(self)
+
+    def execute(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("target", "detail"),
+    [
+        (Turns, "its constructor returned something else"),
+        (Drops, "required_scopes changed in the constructor"),
+        (Opens, "required_scopes changed in the constructor"),
+        (Adds, "required_scopes changed in the constructor"),
+        (Forgets, "required_scopes changed in the constructor"),
+    ],
+)
+def test_what_a_plain_constructor_can_still_do_is_looked_at(
+    target: type, detail: str
+) -> None:
+    """Another class by assignment, other scopes, also in place (B58)."""
+    compiled = compile_tool(target)
+    assert compiled.is_plain
+    with pytest.raises(ToolConstructionError, match=detail):
+        compiled.instantiate(ANN)
+
+
+def test_scopes_that_an_instance_says_again_are_no_change() -> None:
+    """Equal is enough: it need not be the same object (B58)."""
+
+    class Again(Count):
+        def __init__(self) -> None:
+            self.required_scopes = frozenset(["text:read"])
+
+    made = compile_tool(Again).instantiate(ANN)
+    assert type(made) is Again
 
 
 # --- which function runs -------------------------------------------------------------

@@ -8,13 +8,16 @@ import logging
 import threading
 import traceback
 import weakref
+from collections import UserDict
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, computed_field
 
-from tests.sample_tools import AdminWipe, Echo, Tally, catalog_of
+from tests.sample_tools import AdminWipe, Echo, Tally, catalog_of, until
 from toolkit import (
     ConfigurationError,
     Settings,
@@ -29,9 +32,10 @@ from toolkit import (
     tool,
 )
 from toolkit.catalog import CallHooks
+from toolkit.context import REDACTED
 from toolkit.errors import InvalidArgumentsError, ToolAccessError, ToolExecutionError
-from toolkit.events import REDACTED, ToolEvent
-from toolkit.factory import UserToolSystem
+from toolkit.events import ToolEvent
+from toolkit.system import UserToolSystem
 from toolkit.testing import RecordingSink, make_user, tool_system
 
 CANARY = "canary-7f3a: password of the database"
@@ -121,7 +125,7 @@ async def test_steps_come_in_order_and_what_is_refused_never_starts(
     """Find, authorize, validate, limit; none of them has an event
     (S206, B26).
     """
-    settings = Settings(max_concurrent_calls=1)
+    settings = Settings(max_concurrent_calls=1, max_queued_calls=0)
     user = make_user(scopes={"toolkit:explain"})
     catalog = catalog_of(Blocking, Echo)
     factory = UserContextToolFactory(catalog, settings=settings, sinks=[events])
@@ -541,7 +545,8 @@ async def test_failure_after_the_first_part_is_a_failure(
 
     with tool_system(half, sinks=[events]) as system:
         assert code_of(await system.execute("half")) == "tool_failed"
-    assert pair(events)[1].ok is False
+    assert events.types() == ["tool_executing", "tool_part", "tool_completed"]
+    assert events.events[2].ok is False
 
 
 async def test_tool_may_call_another_tool_of_the_same_user(
@@ -577,6 +582,398 @@ async def test_failure_of_an_inner_call_is_the_outer_tools_failure() -> None:
     with tool_system(outer) as system:
         systems.append(system)
         assert code_of(await system.execute("outer")) == "tool_failed"
+
+
+# --- every way through the same steps ------------------------------------------------
+
+
+class Amount(BaseModel):
+    amount: int
+
+
+async def some_parts() -> AsyncIterator[int]:
+    yield 1
+    yield 2
+
+
+async def some_value() -> int:
+    return 7
+
+
+def raises_in_time(kind: type[BaseException]) -> Callable[[], Any]:
+    def act() -> Any:
+        raise kind
+
+    return act
+
+
+OUTCOMES: dict[str, Callable[[], Any]] = {
+    "number": lambda: 7,
+    "none": lambda: None,
+    "model": lambda: Amount(amount=3),
+    "endless": endless,
+    "awaitable": some_value,
+    "stream": some_parts,
+    **{
+        kind.__name__: raises_in_time(kind)
+        for kind in (
+            *(OSError, SystemExit, GeneratorExit, KeyboardInterrupt),
+            *(asyncio.CancelledError, StopIteration, StopAsyncIteration, ToolError),
+        )
+    },
+}
+PLAIN_VALUES = {
+    "number": "7",
+    "none": "null",
+    "model": '{"amount":3}',
+    "awaitable": "7",
+    "stream": "[1,2]",
+}
+
+
+def at_once(act: Callable[[], Any]) -> Any:
+    async def execute() -> Any:
+        return act()
+
+    return execute
+
+
+def scalar(act: Callable[[], Any]) -> Any:
+    async def execute() -> int:
+        return act()  # type: ignore[no-any-return]  # it may break its promise
+
+    return execute
+
+
+def after_a_turn(act: Callable[[], Any]) -> Any:
+    async def execute() -> Any:
+        await asyncio.sleep(0)
+        return act()
+
+    return execute
+
+
+def after_a_task(act: Callable[[], Any]) -> Any:
+    async def execute() -> Any:
+        await asyncio.create_task(some_value())
+        return act()
+
+    return execute
+
+
+def knowing_its_call(act: Callable[[], Any]) -> Any:
+    async def execute(context: ToolContext) -> Any:
+        assert context.call_id
+        return act()
+
+    return execute
+
+
+def in_a_thread(act: Callable[[], Any]) -> Any:
+    def execute() -> Any:
+        return act()
+
+    return execute
+
+
+def hidden(act: Callable[[], Any]) -> Any:
+    return plainly(after_a_turn(act))
+
+
+def in_parts(act: Callable[[], Any]) -> Any:
+    def execute() -> Iterator[Any]:
+        yield act()
+
+    return execute
+
+
+def in_async_parts(act: Callable[[], Any]) -> Any:
+    async def execute() -> AsyncIterator[Any]:
+        yield act()
+
+    return execute
+
+
+SHAPES: list[Callable[[Callable[[], Any]], Any]] = [
+    *(at_once, scalar, after_a_turn, after_a_task, knowing_its_call, in_a_thread),
+    *(hidden, in_parts, in_async_parts),
+]
+WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # settings, options
+    "first and again": ({}, {}),
+    "unheard": ({}, {}),
+    "caller's options": ({}, {"timeout": 9, "on_event": RecordingSink()}),
+    "key": ({"default_timeout": None}, {"idempotency_key": "one"}),
+    "hook": ({"calls_per_minute": 9, "retries": 1}, {}),
+}
+
+
+def check_events(result: ToolResult, sink: RecordingSink) -> None:
+    """One pair of events, parts between, and an end that says what the result says."""
+    kinds = sink.types(result.call_id)
+    assert (kinds[0], kinds[-1]) == ("tool_executing", "tool_completed")
+    assert set(kinds[1:-1]) <= {"tool_part"}
+    ended = sink.events[-1]
+    assert ended.call_id == result.call_id
+    assert (ended.ok, ended.error_code) == (result.ok, code_of(result))
+
+
+async def outcomes_of(target: Any, way: str) -> list[Any]:
+    """Call a tool twice in one way, and return all there is to see of both calls."""
+    given, options = WAYS[way]
+    sinks = [] if way == "unheard" else [RecordingSink()]
+    guards = [lambda *_: None] if way == "hook" else []
+    catalog = ToolCatalog(
+        view=target.view, hooks=CallHooks(authorizers=tuple(guards), observers=())
+    )
+    factory = UserContextToolFactory(catalog, settings=Settings(**given), sinks=sinks)
+    seen: list[Any] = []
+    async with factory.create_user_tool_system(make_user()) as system:
+        for number in range(2):
+            own = {"idempotency_key": f"key {number}"} if way == "key" else options
+            result = await asyncio.wait_for(system.execute("acting", **own), WAIT)
+            for sink in sinks:
+                check_events(result, sink)
+            cause = getattr(result.error, "cause_type", "")
+            seen.append((code_of(result), result.value, result.value_json(), cause))
+        counts = system.dispatcher.statistics()
+    factory.close()
+    failed = sum(code != "" for code, *_ in seen)
+    assert counts == {"calls": 2, "failed": failed, "running": 0}
+    return seen
+
+
+CASES = [
+    (shape, outcome)
+    for shape in SHAPES
+    for outcome in OUTCOMES
+    if not ("parts" in shape.__name__ and outcome in ("awaitable", "stream"))
+    if shape is not scalar or outcome in PLAIN_VALUES
+]
+
+
+@pytest.mark.parametrize(
+    ("shape", "outcome"), CASES, ids=[f"{one.__name__} {two}" for one, two in CASES]
+)
+async def test_every_way_through_a_call_comes_to_the_same(
+    shape: Callable[[Callable[[], Any]], Any],
+    outcome: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Straight through, after a wait, in a thread, past deadlines, keys and hooks: one
+    outcome, one pair of events, one count (B22, B23, B26).
+    """
+    caplog.set_level(logging.CRITICAL, "toolkit.dispatch")  # tracebacks take long
+    catalog = catalog_of(tool(name="acting")(shape(OUTCOMES[outcome])))
+    found = [one for way in WAYS for one in await outcomes_of(catalog, way)]
+    assert found == [found[0]] * len(found)
+    code, value, text, _ = found[0]
+    if outcome in PLAIN_VALUES:
+        text = text[1:-1] if "parts" in shape.__name__ else text
+        assert (code, text) == ("", PLAIN_VALUES[outcome])
+    else:
+        expected = {"ToolError": "tool_error", "endless": "result_not_serializable"}
+        assert code == expected.get(outcome, "tool_failed")
+        assert (value, text) == (None, "null")
+
+
+COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+async def test_context_variables_reach_the_tool_and_never_come_back(
+    shape: Callable[[Callable[[], Any]], Any],
+) -> None:
+    """What a tool sets ends with its call, whichever way it goes (B32)."""
+
+    def act() -> str:
+        found = COLOUR.get()
+        COLOUR.set("tool's")
+        return found
+
+    token = COLOUR.set("caller's")
+    try:
+        with tool_system(tool(name="acting")(shape(act))) as system:
+            for _ in range(2):
+                result = await system.execute("acting")
+                assert result.value in ("caller's", ["caller's"])
+                assert COLOUR.get() == "caller's"
+    finally:
+        COLOUR.reset(token)
+
+
+class Replaced:
+    """Puts another function in the place of its own."""
+
+    name = "replaced"
+
+    def __init__(self, user: UserContext) -> None:
+        kind = user.user_id
+        if kind == "sync":
+            self.execute = lambda: "sync"  # type: ignore[method-assign,assignment,return-value]  # what it is about
+        elif kind == "waits":
+            self.execute = self._later  # type: ignore[method-assign]  # the same
+        elif kind == "task":
+            self.execute = self._by_task  # type: ignore[method-assign]  # the same
+        elif kind == "raises":
+            self.execute = self._now  # type: ignore[method-assign]  # the same
+
+    async def _later(self) -> str:
+        await asyncio.sleep(0)
+        return "waits"
+
+    async def _by_task(self) -> str:
+        return await asyncio.create_task(self._later()) and "task"
+
+    def _now(self) -> Any:
+        raise OSError(CANARY)
+
+    async def execute(self) -> str:
+        return "own"
+
+
+@pytest.mark.parametrize("kind", ["own", "sync", "waits", "task", "raises"])
+async def test_instance_that_replaces_its_method_is_still_run(
+    kind: str, events: RecordingSink
+) -> None:
+    """What its class's code says of waiting is not believed of another's (B23, B26)."""
+    user = make_user(kind)
+    with tool_system(Replaced, user=user, sinks=[events]) as system:
+        for _ in range(3):
+            result = await asyncio.wait_for(system.execute("replaced"), WAIT)
+            if kind == "raises":
+                assert code_of(result) == "tool_failed"
+            else:
+                assert result.value == kind
+        assert system.dispatcher.statistics()["running"] == 0
+    assert events.types() == ["tool_executing", "tool_completed"] * 3
+
+
+async def test_plan_is_forgotten_when_a_name_means_something_else() -> None:
+    """Removed, registered anew, closed: the next call knows at once (B46)."""
+
+    @tool(name="named")
+    async def before() -> str:
+        return "before"
+
+    @tool(name="named")
+    async def after() -> str:
+        return "after"
+
+    with tool_system(before) as system:
+        for _ in range(2):
+            assert (await system.execute("named")).value == "before"
+        assert system.registry.remove("named")
+        assert code_of(await system.execute("named")) == "tool_not_found"
+        system.registry.register("named", after)
+        for _ in range(2):
+            assert (await system.execute("named")).value == "after"
+        system.registry.clear()
+        assert code_of(await system.execute("named")) == "tool_not_found"
+        system.registry.register_factory("named", lambda _user: before)
+        for _ in range(2):
+            assert (await system.execute("named")).value == "before"
+        system.close()
+        assert code_of(await system.execute("named")) == "registry_closed"
+
+
+async def test_tool_that_goes_while_it_waits_is_run_to_its_end() -> None:
+    """Removing a tool ends no call of it that has begun."""
+    release = asyncio.Event()
+
+    @tool
+    async def slow() -> str:
+        await release.wait()
+        return "to its end"
+
+    with tool_system(slow) as system:
+        running = asyncio.ensure_future(system.execute("slow"))
+        await until(lambda: bool(system.dispatcher.running()))
+        system.registry.remove("slow")
+        release.set()
+        assert (await asyncio.wait_for(running, WAIT)).value == "to its end"
+
+
+# --- arguments, on every way ---------------------------------------------------------
+
+
+class Inner(BaseModel):
+    numbers: list[int]
+
+
+@tool
+async def takes(inner: Inner, word: str = "none") -> list[Any]:
+    """Change what it is given."""
+    inner.numbers.append(0)
+    return [*inner.numbers, word]
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": 9}], ids=["straight", "whole"])
+async def test_arguments_of_the_caller_stay_as_they_were(
+    options: dict[str, Any],
+) -> None:
+    """A tool gets values of its own, in whatever form the caller gave them."""
+    given = {"inner": {"numbers": [1]}, "word": "a"}
+    text = json.dumps(given)
+    forms: list[Any] = [
+        given,
+        MappingProxyType(given),
+        UserDict(given),
+        text,
+        text.encode(),
+        bytearray(text.encode()),
+    ]
+    with tool_system(takes) as system:
+        for form in forms * 2:
+            result = await system.execute("takes", form, **options)
+            assert result.value == [1, 0, "a"]
+    assert given == {"inner": {"numbers": [1]}, "word": "a"}
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": 9}], ids=["straight", "whole"])
+@pytest.mark.parametrize(
+    ("arguments", "paths"),
+    [
+        ({"inner": {"numbers": [1, CANARY]}}, ["inner.numbers.1"]),
+        (json.dumps({"inner": {"numbers": [CANARY]}}), ["inner.numbers.0"]),
+        (json.dumps({"inner": CANARY, "word": []}).encode(), ["inner", "word"]),
+        ({"inner": {"numbers": []}, "more": CANARY}, ["more"]),
+        ({}, ["inner"]),
+    ],
+    ids=["deep", "text", "two", "extra", "missing"],
+)
+async def test_rejected_arguments_are_told_by_path_and_never_by_value(
+    arguments: Any,
+    paths: list[str],
+    options: dict[str, Any],
+    events: RecordingSink,
+) -> None:
+    """Straight or not: the same faults, no value, nothing started (B9, B26)."""
+    with tool_system(takes, sinks=[events]) as system:
+        await system.execute("takes", {"inner": {"numbers": []}})
+        told = len(events.events)
+        error = (await system.execute("takes", arguments, **options)).error
+        assert type(error) is InvalidArgumentsError
+        assert [path for path, _ in error.faults] == paths
+        chain = [error, error.__cause__, error.__context__]
+        assert not any(CANARY in repr(one) + str(one) for one in chain)
+        assert len(events.events) == told
+        assert system.dispatcher.statistics()["calls"] == 1
+
+
+async def test_call_ids_are_never_the_same_and_never_from_a_clock() -> None:
+    """Two users' dispatchers count apart, and each under its own beginning
+    (B45, B57).
+    """
+    factory = UserContextToolFactory(catalog_of(Tally))
+    ids: list[str] = []
+    for user_id in ("ann", "ann", "bob"):
+        async with factory.create_user_tool_system(make_user(user_id)) as system:
+            for name in ("tally", "tally", "absent"):
+                ids.append((await system.execute(name)).call_id)  # noqa: PERF401 - one after another
+            ids.append((await system.execute("tally", timeout=9)).call_id)
+    factory.close()
+    assert len(set(ids)) == len(ids) == 12
+    assert len({one.rpartition("-")[0] for one in ids}) == 3
 
 
 # --- deadlines ---------------------------------------------------------------------
@@ -630,10 +1027,10 @@ async def test_sync_tool_is_answered_at_its_deadline_while_its_thread_is_late(
         assert result.error.seconds == SOON
         assert pair(events)[1].error_code == "tool_timeout"
         await asyncio.sleep(0)
-        assert factory.threads.statistics()["late"] == int(STARTED.is_set())
+        assert factory.executors.threads.statistics()["late"] == int(STARTED.is_set())
         RELEASE.set()
         assert (await system.execute("echo", {"text": "a"})).ok
-        assert factory.threads.statistics()["late"] == 0
+        await until(lambda: not factory.executors.threads.statistics()["late"])
         assert len(events.events) == 4  # the late answer tells nobody anything
     factory.close()
 
@@ -655,11 +1052,14 @@ async def test_async_tool_is_answered_at_its_deadline_even_if_it_resists(
     factory = UserContextToolFactory(sinks=[events])
     with factory.create_user_tool_system(make_user(), [stubborn]) as system:
         running = asyncio.ensure_future(system.execute("stubborn", timeout=SOON))
-        assert code_of(await asyncio.wait_for(running, WAIT)) == "tool_timeout"
-        assert factory.inline.statistics() == {"running": 1, "late": 1}
+        result = await asyncio.wait_for(running, WAIT)
+        late = factory.executors.inline.statistics()["late"]
+        release.set()
+        assert code_of(result) == "tool_timeout"
+        assert late == 1
         assert system.dispatcher.statistics()["running"] == 0
         pair(events)
-        release.set()
+        await until(lambda: not factory.executors.inline.statistics()["late"])
     factory.close()
 
 

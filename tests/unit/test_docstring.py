@@ -88,8 +88,12 @@ def test_three_styles_say_the_same(text: str) -> None:
             {"a": "first and"},
         ),
         ("Args:\nare optional", "Args:\nare optional", {}),
+        ("  One line.  ", "One line.", {}),
+        ("One\ttab.\x85", "One     tab.", {}),
+        (":param a: first", "", {"a": "first"}),
+        (" :returns: it", "", {}),
     ],
-    ids=range(15),
+    ids=range(19),
 )
 def test_anything_else_is_description(
     text: str | None, description: str, parameters: dict[str, str]

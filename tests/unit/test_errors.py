@@ -12,6 +12,8 @@ import toolkit
 from tests.unit.hostile import Unnamed, Untold
 from toolkit import errors
 from toolkit.errors import (
+    ApprovalDeniedError,
+    ApprovalExpiredError,
     CallLimitError,
     ConfigurationError,
     DiscoveryError,
@@ -20,17 +22,20 @@ from toolkit.errors import (
     DuplicateToolError,
     FactoryClosedError,
     FactoryNotFoundError,
+    IdempotencyKeyError,
     InvalidArgumentsError,
     InvalidNameError,
     InvalidToolError,
     InvalidUserContextError,
     MissingExtraError,
+    MissingSecretError,
     NoEarlierCatalogError,
     PluginLoadError,
     RegistrationRejectedError,
     RegistryClosedError,
     RegistryError,
     RegistryFrozenError,
+    SandboxUnavailableError,
     ToolAccessError,
     ToolCallError,
     ToolCancelledError,
@@ -42,6 +47,7 @@ from toolkit.errors import (
     ToolResultError,
     ToolTimeoutError,
     ToolUnavailableError,
+    ToolWorkerError,
     UnknownRegistryTypeError,
     describe_error,
     kind_of_error,
@@ -220,10 +226,64 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         "the call of 'add' was given up: its tool system was closed",
     ),
     (
-        CallLimitError(64, 64),
+        ToolWorkerError("add", "exit status 3"),
+        "worker_lost",
+        RuntimeError,
+        "the process that ran 'add' ended: exit status 3",
+    ),
+    (
+        MissingSecretError("token"),
+        "missing_secret",
+        KeyError,
+        (
+            "this user has no secret 'token'. "
+            "Pass it as secrets={...} when the tool system is made."
+        ),
+    ),
+    (
+        CallLimitError("calls of this user at once", 64, 64),
         "call_limit",
         RuntimeError,
-        "calls running at once: 64, allowed: 64. Wait for one to finish.",
+        "calls of this user at once: 64, allowed: 64. Wait for one to finish.",
+    ),
+    (
+        CallLimitError("calls of 'add' in the last minute", 9, 9, 12.3456),
+        "call_limit",
+        RuntimeError,
+        "calls of 'add' in the last minute: 9, allowed: 9. Try again in 12.3 s.",
+    ),
+    (
+        ApprovalDeniedError("wipe", "not today"),
+        "approval_denied",
+        PermissionError,
+        "the call of 'wipe' was not approved: not today",
+    ),
+    (
+        ApprovalExpiredError("wipe", 300.0),
+        "approval_expired",
+        TimeoutError,
+        (
+            "the call of 'wipe' was not approved within 300 s. "
+            "Call it again, and answer its tool_approval_required event by call id."
+        ),
+    ),
+    (
+        IdempotencyKeyError("k1"),
+        "idempotency_key_reused",
+        ValueError,
+        (
+            "idempotency key 'k1' belongs to another call. "
+            "Use a new key for each call, and the same one only to repeat it."
+        ),
+    ),
+    (
+        SandboxUnavailableError("there is no bwrap"),
+        "sandbox_unavailable",
+        RuntimeError,
+        (
+            "no sandbox can be made here: there is no bwrap. Install bubblewrap and "
+            "let it use namespaces, or choose another executor for these tools."
+        ),
     ),
     (
         InvalidNameError("a b", "use a-z"),

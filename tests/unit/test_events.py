@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.unit.hostile import HOSTILE
+from toolkit.context import REDACTED
 from toolkit.events import (
-    REDACTED,
     CheckedArguments,
     EventType,
     ToolEvent,
@@ -133,7 +133,14 @@ def test_an_event_is_frozen_and_dated_in_utc() -> None:
 
 def test_event_types_are_a_closed_set() -> None:
     """A typo in an event's name fails at once (B27)."""
-    assert [str(kind) for kind in EventType] == ["tool_executing", "tool_completed"]
+    assert [str(kind) for kind in EventType] == [
+        "tool_approval_required",
+        "tool_approval_settled",
+        "tool_executing",
+        "tool_part",
+        "tool_progress",
+        "tool_completed",
+    ]
     with pytest.raises(ValueError, match="tool_executed"):
         EventType("tool_executed")
 

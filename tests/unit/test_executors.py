@@ -6,16 +6,23 @@ import gc
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from tests.sample_tools import until
-from toolkit.executors import Executor
+from tests.sample_tools import Echo, until
+from toolkit import UserContext
+from toolkit.compiler import compile_tool
+from toolkit.executors import Emit, Executor, Invoke, Job, OnEnd
 from toolkit.executors.inline import InlineExecutor
 from toolkit.executors.threads import ThreadExecutor
 
 WAIT = 5  # seconds; a bound, never reached when all is well
+USER = UserContext(user_id="ann")
+BOB = UserContext(user_id="bob")
+CID = UserContext(user_id="cid")
+TOOL = compile_tool(Echo)
 
 
 class Gate:
@@ -40,13 +47,37 @@ class Gate:
 
 @pytest.fixture
 def threads() -> Iterator[ThreadExecutor]:
-    executor = ThreadExecutor(max_threads=1)
+    executor = ThreadExecutor(max_threads=1, max_late=0)  # one thread, whatever it does
     yield executor
     executor.close()
 
 
 def worker_threads() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if one.name.startswith("toolkit-tool")]
+
+
+def job(
+    invoke: Invoke,
+    on_end: OnEnd | None = None,
+    *,
+    user: UserContext = USER,
+    is_async: bool = False,
+    emit: Emit | None = None,
+    context: contextvars.Context | None = None,
+) -> Job:
+    """Wrap what a tool does as a dispatcher would."""
+    return Job(
+        call_id="c1",
+        name="tool",
+        user=user,
+        tool=TOOL,
+        arguments={},
+        invoke=invoke,
+        is_async=is_async,
+        context=context,
+        emit=emit,
+        on_end=on_end,
+    )
 
 
 async def within(future: asyncio.Future[Any]) -> Any:
@@ -63,9 +94,9 @@ async def test_async_tool_runs_on_the_callers_loop() -> None:
         return asyncio.get_running_loop(), threading.current_thread()
 
     executor = InlineExecutor()
-    where = await within(executor.submit(tool))
+    where = await within(executor.submit(job(tool)))
     assert where == (asyncio.get_running_loop(), threading.current_thread())
-    assert executor.statistics() == {"running": 0, "late": 0}
+    assert executor.statistics() == {"late": 0, "blocked": 0}
 
 
 async def test_async_stream_becomes_a_list() -> None:
@@ -75,18 +106,18 @@ async def test_async_stream_becomes_a_list() -> None:
         for part in range(3):
             yield part
 
-    assert await within(InlineExecutor().submit(tool)) == [0, 1, 2]
+    assert await within(InlineExecutor().submit(job(tool))) == [0, 1, 2]
 
 
 async def test_sys_exit_in_an_async_tool_ends_nothing_but_the_call() -> None:
     """The loop, and everybody's calls on it, go on (B35)."""
-    for kind in (SystemExit, KeyboardInterrupt):
+    for kind in (SystemExit, KeyboardInterrupt, GeneratorExit):
 
         async def tool(kind: type[BaseException] = kind) -> None:
             raise kind
 
         with pytest.raises(RuntimeError, match=f"the tool raised {kind.__name__}"):
-            await within(InlineExecutor().submit(tool))
+            await within(InlineExecutor().submit(job(tool)))
 
 
 async def test_endless_stream_that_never_waits_can_be_given_up() -> None:
@@ -100,7 +131,7 @@ async def test_endless_stream_that_never_waits_can_be_given_up() -> None:
         finally:
             closed.append("closed")
 
-    future = InlineExecutor().submit(endless)
+    future = InlineExecutor().submit(job(endless))
     await asyncio.sleep(0)
     future.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -114,13 +145,12 @@ def test_tasks_of_a_loop_that_was_closed_are_not_kept() -> None:
     loop = asyncio.new_event_loop()
 
     async def start() -> None:
-        executor.submit(lambda: asyncio.Event().wait())
+        executor.submit(job(lambda: asyncio.Event().wait()))
 
     loop.run_until_complete(start())
-    assert executor.statistics()["running"] == 1
     loop.set_exception_handler(lambda *_: None)  # the task is destroyed on purpose
     loop.close()
-    assert executor.statistics() == {"running": 0, "late": 0}
+    assert executor.statistics() == {"late": 0, "blocked": 0}
 
 
 async def test_async_tool_that_ignores_its_cancellation_is_counted_late() -> None:
@@ -136,15 +166,14 @@ async def test_async_tool_that_ignores_its_cancellation_is_counted_late() -> Non
         return "done at last"
 
     executor = InlineExecutor()
-    future = executor.submit(stubborn)
+    future = executor.submit(job(stubborn))
     await asyncio.wait_for(started.wait(), WAIT)
-    assert executor.statistics() == {"running": 1, "late": 0}
+    assert executor.statistics() == {"late": 0, "blocked": 0}
     future.cancel()
     await asyncio.sleep(0)
-    assert executor.statistics() == {"running": 1, "late": 1}
+    assert executor.statistics() == {"late": 1, "blocked": 0}
     release.set()
-    assert await within(future) == "done at last"
-    assert executor.statistics() == {"running": 0, "late": 0}
+    await until(lambda: executor.statistics() == {"late": 0, "blocked": 0})
 
 
 async def test_failure_nobody_looks_at_is_not_reported_as_lost() -> None:
@@ -157,8 +186,8 @@ async def test_failure_nobody_looks_at_is_not_reported_as_lost() -> None:
     async def tool() -> None:
         raise OSError("x")
 
-    executor.submit(tool)
-    await until(lambda: executor.statistics()["running"] == 0)
+    future = executor.submit(job(tool))
+    await until(future.done)
     gc.collect()
     assert reported == []
 
@@ -171,7 +200,9 @@ async def test_end_of_an_async_tool_is_told_once_before_its_caller_goes_on() -> 
         return "done"
 
     executor = InlineExecutor()
-    assert await within(executor.submit(tool, lambda: ends.append("end"))) == "done"
+    assert (
+        await within(executor.submit(job(tool, lambda: ends.append("end")))) == "done"
+    )
     assert ends == ["end"]
 
 
@@ -187,14 +218,72 @@ async def test_end_of_an_async_tool_that_is_given_up_is_told_when_it_ends() -> N
         except asyncio.CancelledError:
             await release.wait()
 
-    future = InlineExecutor().submit(stubborn, lambda: ends.append("end"))
+    future = InlineExecutor().submit(job(stubborn, lambda: ends.append("end")))
     await asyncio.wait_for(started.wait(), WAIT)
     future.cancel()
     await asyncio.sleep(0)
     assert ends == []
     release.set()
-    await within(future)
-    assert ends == ["end"]
+    await until(lambda: ends == ["end"])
+
+
+async def test_async_tool_that_ignores_its_cancellation_delays_no_answer() -> None:
+    """Giving up answers at once, whatever the tool does about it (B30)."""
+    started, release = asyncio.Event(), asyncio.Event()
+    ends: list[str] = []
+
+    async def stubborn() -> None:
+        started.set()
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+
+    future = InlineExecutor().submit(job(stubborn, lambda: ends.append("end")))
+    await asyncio.wait_for(started.wait(), WAIT)
+    future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await within(future)
+    assert ends == []
+    release.set()
+    await until(lambda: ends == ["end"])
+
+
+async def test_call_that_runs_in_a_task_is_not_late_before_it_is_given_up() -> None:
+    """Late means: runs on although nobody waits."""
+    release = asyncio.Event()
+    executor = InlineExecutor()
+    future = executor.submit(job(release.wait))
+    await asyncio.sleep(0)
+    assert executor.statistics()["late"] == 0
+    release.set()
+    assert await within(future) is True
+
+
+async def test_async_tool_that_cancels_itself_is_answered_as_cancelled() -> None:
+    """What it raises is its answer; nobody waits for more."""
+
+    async def tool() -> None:
+        raise asyncio.CancelledError
+
+    future = InlineExecutor().submit(job(tool))
+    await asyncio.wait({future}, timeout=WAIT)
+    assert future.cancelled()
+
+
+async def test_parts_and_context_reach_a_stream_on_the_loop() -> None:
+    """Each part is told as it comes, and the tool runs in the context it was given."""
+    variable = contextvars.ContextVar("variable", default="nobody's")
+    context = contextvars.copy_context()
+    context.run(variable.set, "the call's")
+    told: list[tuple[str, object]] = []
+
+    async def tool() -> AsyncIterator[str]:
+        yield variable.get()
+        yield "more"
+
+    given = job(tool, emit=lambda *said: told.append(said), context=context)
+    assert await within(InlineExecutor().submit(given)) == ["the call's", "more"]
+    assert told == [("part", "the call's"), ("part", "more")]
 
 
 # --- in threads --------------------------------------------------------------------
@@ -204,8 +293,8 @@ async def test_sync_tool_runs_in_a_thread_that_serves_again(
     threads: ThreadExecutor,
 ) -> None:
     """The loop's thread runs no tool, and one thread serves many calls."""
-    one = await within(threads.submit(threading.current_thread))
-    two = await within(threads.submit(threading.current_thread))
+    one = await within(threads.submit(job(threading.current_thread)))
+    two = await within(threads.submit(job(threading.current_thread)))
     assert one is two
     assert one is not threading.current_thread()
     assert one.daemon  # one that never returns must not keep the process alive
@@ -219,7 +308,7 @@ async def test_stream_is_read_in_the_thread(threads: ThreadExecutor) -> None:
         yield threading.current_thread()
         yield threading.current_thread()
 
-    parts = await within(threads.submit(tool))
+    parts = await within(threads.submit(job(tool)))
     assert len(parts) == 2
     assert threading.current_thread() not in parts
 
@@ -234,14 +323,14 @@ async def test_context_variables_reach_the_thread(threads: ThreadExecutor) -> No
         variable.set("the tool's")
         return seen
 
-    assert await within(threads.submit(tool)) == "the caller's"
-    assert await within(threads.submit(tool)) == "the caller's"
+    assert await within(threads.submit(job(tool))) == "the caller's"
+    assert await within(threads.submit(job(tool))) == "the caller's"
     assert variable.get() == "the caller's"
 
 
 @pytest.mark.parametrize(
     "error",
-    [OSError("x"), SystemExit(2), GeneratorExit(), asyncio.CancelledError()],
+    [OSError("x"), SystemExit(2), asyncio.CancelledError()],
     ids=lambda error: type(error).__name__,
 )
 async def test_whatever_a_tool_raises_is_handed_to_its_caller(
@@ -252,21 +341,24 @@ async def test_whatever_a_tool_raises_is_handed_to_its_caller(
     def tool() -> None:
         raise error
 
-    future = threads.submit(tool)
+    future = threads.submit(job(tool))
     await asyncio.wait({future}, timeout=WAIT)
     assert future.exception() is error
-    assert await within(threads.submit(lambda: "next")) == "next"
+    assert await within(threads.submit(job(lambda: "next"))) == "next"
 
 
-async def test_stop_iteration_is_handed_over_wrapped(threads: ThreadExecutor) -> None:
-    """A future cannot carry StopIteration; the caller still learns of it."""
+@pytest.mark.parametrize("kind", [StopIteration, GeneratorExit])
+async def test_what_no_future_can_carry_is_handed_over_wrapped(
+    threads: ThreadExecutor, kind: type[BaseException]
+) -> None:
+    """The caller still learns of it, and nothing else ends of it."""
 
     def tool() -> None:
-        raise StopIteration
+        raise kind
 
-    with pytest.raises(RuntimeError, match="StopIteration") as caught:
-        await within(threads.submit(tool))
-    assert isinstance(caught.value.__cause__, StopIteration)
+    with pytest.raises(RuntimeError, match=kind.__name__) as caught:
+        await within(threads.submit(job(tool)))
+    assert isinstance(caught.value.__cause__, kind)
 
 
 async def test_queued_call_that_is_given_up_never_starts(
@@ -274,16 +366,16 @@ async def test_queued_call_that_is_given_up_never_starts(
 ) -> None:
     """What nobody waits for any more is not begun."""
     gate, ran = Gate(), []
-    busy = threads.submit(gate.stand)
+    busy = threads.submit(job(gate.stand))
     await gate.until_reached()
-    queued = threads.submit(lambda: ran.append("queued"))
+    queued = threads.submit(job(lambda: ran.append("queued")))
     assert threads.statistics()["queued"] == 1
     queued.cancel()
     await asyncio.sleep(0)
     assert threads.statistics() == {"threads": 1, "idle": 0, "queued": 0, "late": 0}
     gate.open()
     await within(busy)
-    await within(threads.submit(lambda: ran.append("next")))
+    await within(threads.submit(job(lambda: ran.append("next"))))
     assert ran == ["next"]
 
 
@@ -292,13 +384,13 @@ async def test_running_call_that_is_given_up_is_late_until_it_returns(
 ) -> None:
     """Its thread cannot be stopped: it is counted, and serves again afterwards."""
     gate = Gate()
-    future = threads.submit(gate.stand)
+    future = threads.submit(job(gate.stand))
     await gate.until_reached()
     future.cancel()
     await asyncio.sleep(0)
     assert threads.statistics()["late"] == 1
     gate.open()
-    assert await within(threads.submit(lambda: "served")) == "served"
+    assert await within(threads.submit(job(lambda: "served"))) == "served"
     assert threads.statistics()["late"] == 0
     assert threads.statistics()["threads"] == 1
 
@@ -307,7 +399,7 @@ async def test_there_are_never_more_threads_than_allowed() -> None:
     """Threads start as needed up to the bound; the rest waits its turn."""
     executor = ThreadExecutor(max_threads=2)
     gates = [Gate() for _ in range(4)]
-    futures = [executor.submit(gate.stand) for gate in gates]
+    futures = [executor.submit(job(gate.stand)) for gate in gates]
     await gates[0].until_reached()
     await gates[1].until_reached()
     assert executor.statistics() == {"threads": 2, "idle": 0, "queued": 2, "late": 0}
@@ -324,12 +416,15 @@ async def test_closed_executor_refuses_calls_and_ends_its_threads() -> None:
     before = set(worker_threads())
     executor = ThreadExecutor(max_threads=1)
     gate = Gate()
-    busy, queued = executor.submit(gate.stand), executor.submit(lambda: "queued")
+    busy, queued = (
+        executor.submit(job(gate.stand)),
+        executor.submit(job(lambda: "queued")),
+    )
     await gate.until_reached()
     mine = [one for one in worker_threads() if one not in before]
     executor.close()
     with pytest.raises(RuntimeError, match="create a new tool system"):
-        executor.submit(lambda: None)
+        executor.submit(job(lambda: None))
     gate.open()
     await within(busy)
     assert await within(queued) == "queued"
@@ -344,11 +439,11 @@ def test_answer_for_a_loop_that_has_ended_is_dropped() -> None:
     executor, gate = ThreadExecutor(max_threads=1), Gate()
 
     async def give_up() -> None:
-        executor.submit(gate.stand)
+        executor.submit(job(gate.stand))
         await gate.until_reached()
 
     async def ask() -> Any:
-        return await within(executor.submit(lambda: "served"))
+        return await within(executor.submit(job(lambda: "served")))
 
     asyncio.run(give_up())
     gate.open()
@@ -365,7 +460,7 @@ async def test_idle_thread_keeps_no_users_object_alive(threads: ThreadExecutor) 
 
     mine = Mine()
     watch = weakref.ref(mine)
-    assert await within(threads.submit(mine.run)) is mine
+    assert await within(threads.submit(job(mine.run))) is mine
     del mine
     await asyncio.sleep(0)  # the loop itself holds the future until its next turn
     await until(lambda: threads.statistics()["idle"] == 1)
@@ -385,7 +480,7 @@ async def test_end_of_a_call_is_told_once_before_its_caller_goes_on(
         if is_failing:
             raise OSError("x")
 
-    future = threads.submit(tool, lambda: ends.append("end"))
+    future = threads.submit(job(tool, lambda: ends.append("end")))
     await asyncio.wait({future}, timeout=WAIT)
     assert ends == ["end"]
     assert isinstance(future.exception(), OSError) is is_failing
@@ -396,14 +491,14 @@ async def test_end_of_a_late_call_is_told_when_its_thread_is_free(
 ) -> None:
     """A call that was given up holds its place until the tool returns."""
     gate, ends = Gate(), list[dict[str, int]]()
-    future = threads.submit(gate.stand, lambda: ends.append(threads.statistics()))
+    future = threads.submit(job(gate.stand, lambda: ends.append(threads.statistics())))
     await gate.until_reached()
     future.cancel()
     await asyncio.sleep(0)
     assert threads.statistics()["late"] == 1
     assert ends == []
     gate.open()
-    assert await within(threads.submit(lambda: "served")) == "served"
+    assert await within(threads.submit(job(lambda: "served"))) == "served"
     assert [one["late"] for one in ends] == [0]
 
 
@@ -412,15 +507,15 @@ async def test_end_of_a_queued_call_that_is_given_up_is_told_at_once(
 ) -> None:
     """What never begins holds no place, also while all threads are busy."""
     gate, ends = Gate(), list[str]()
-    busy = threads.submit(gate.stand)
+    busy = threads.submit(job(gate.stand))
     await gate.until_reached()
-    queued = threads.submit(lambda: None, lambda: ends.append("end"))
+    queued = threads.submit(job(lambda: None, lambda: ends.append("end")))
     queued.cancel()
     await asyncio.sleep(0)
     assert ends == ["end"]
     gate.open()
     await within(busy)
-    await within(threads.submit(lambda: None))
+    await within(threads.submit(job(lambda: None)))
     assert ends == ["end"]
 
 
@@ -431,14 +526,14 @@ def test_end_of_a_call_is_told_although_its_loop_has_ended() -> None:
     executor, gate, ran = ThreadExecutor(max_threads=1), Gate(), list[str]()
 
     async def give_up() -> None:
-        executor.submit(gate.stand, lambda: ran.append("end of the running"))
+        executor.submit(job(gate.stand, lambda: ran.append("end of the running")))
         await gate.until_reached()
         executor.submit(
-            lambda: ran.append("queued"), lambda: ran.append("end of the queued")
+            job(lambda: ran.append("queued"), lambda: ran.append("end of the queued"))
         )
 
     async def ask() -> Any:
-        return await within(executor.submit(lambda: "served"))
+        return await within(executor.submit(job(lambda: "served")))
 
     asyncio.run(give_up())
     gate.open()
@@ -465,11 +560,11 @@ async def test_stream_that_is_given_up_is_closed_after_its_part(
             seen.append(threading.current_thread().name.rstrip("0123456789"))
 
     stream = endless()  # held, as a tool may: it does not end by being dropped
-    future = threads.submit(lambda: stream)
+    future = threads.submit(job(lambda: stream))
     await gate.until_reached()
     future.cancel()
     gate.open()
-    assert await within(threads.submit(lambda: "served")) == "served"
+    assert await within(threads.submit(job(lambda: "served"))) == "served"
     assert seen == [0, "toolkit-tool-"]
 
 
@@ -478,11 +573,11 @@ async def test_iterator_that_cannot_be_closed_is_just_left(
 ) -> None:
     """Not every stream is a generator."""
     gate, seen = Gate(), list[object]()
-    future = threads.submit(lambda: map(seen.append, map(gate.stand, range(1000))))
+    future = threads.submit(job(lambda: map(seen.append, map(gate.stand, range(1000)))))
     await gate.until_reached()
     future.cancel()
     gate.open()
-    assert await within(threads.submit(lambda: "served")) == "served"
+    assert await within(threads.submit(job(lambda: "served"))) == "served"
     assert seen == [0]
 
 
@@ -503,7 +598,7 @@ async def test_counting_while_other_loops_run_calls_never_fails() -> None:
 
     async def many() -> None:
         for _ in range(100):
-            await asyncio.gather(*(executor.submit(one) for _ in range(5)))
+            await asyncio.gather(*(executor.submit(job(one)) for _ in range(5)))
 
     def other_loop() -> None:
         start.wait(WAIT)
@@ -514,5 +609,204 @@ async def test_counting_while_other_loops_run_calls_never_fails() -> None:
         other.start()
     start.wait(WAIT)
     while any(other.is_alive() for other in others):
-        assert executor.statistics()["running"] >= 0
-    assert executor.statistics()["running"] == 0
+        assert executor.statistics()["late"] >= 0
+    assert executor.statistics()["late"] == 0
+
+
+# --- threads, shared between users ---------------------------------------------------
+
+
+@pytest.fixture
+def gates() -> Iterator[Callable[[], Gate]]:
+    """Make gates that are open, at the latest, when the test has ended."""
+    made: list[Gate] = []
+
+    def make() -> Gate:
+        made.append(Gate())
+        return made[-1]
+
+    yield make
+    for gate in made:
+        gate.open()
+
+
+async def test_waiting_calls_are_served_in_turn_between_users(
+    threads: ThreadExecutor, gates: Callable[[], Gate]
+) -> None:
+    """Nobody waits for all that another has queued before (B53, S25)."""
+    gate, ran = gates(), list[str]()
+    threads.submit(job(gate.stand))
+    await gate.until_reached()
+    calls = [("ann 1", USER), ("ann 2", USER), ("bob 1", BOB), ("cid 1", CID)]
+    futures = [
+        threads.submit(job(lambda name=name: ran.append(name), user=user))  # type: ignore[misc]  # a default binds it
+        for name, user in calls
+    ]
+    gate.open()
+    await asyncio.wait_for(asyncio.gather(*futures), WAIT)
+    assert ran == ["ann 1", "bob 1", "cid 1", "ann 2"]
+
+
+async def test_one_user_never_has_more_threads_than_their_share(
+    gates: Callable[[], Gate],
+) -> None:
+    """Calls that were given up count as long as they run on (B47, B53)."""
+    executor = ThreadExecutor(max_threads=4, max_per_user=2)
+    hers = [gates() for _ in range(3)]
+    futures = [executor.submit(job(gate.stand)) for gate in hers]
+    await hers[0].until_reached()
+    await hers[1].until_reached()
+    assert executor.statistics() == {"threads": 2, "idle": 0, "queued": 1, "late": 0}
+    futures[0].cancel()
+    futures[1].cancel()
+    await asyncio.sleep(0)
+    assert executor.statistics() == {"threads": 2, "idle": 0, "queued": 1, "late": 2}
+    assert await within(executor.submit(job(lambda: "his", user=BOB))) == "his"
+    assert not hers[2].reached.is_set()
+    hers[0].open()
+    await hers[2].until_reached()
+    executor.close()
+
+
+async def test_last_threads_are_kept_for_users_who_have_none(
+    gates: Callable[[], Gate],
+) -> None:
+    """However much one user calls, the next one's first call starts at once (B53)."""
+    executor = ThreadExecutor(max_threads=8, max_per_user=8)
+    hers = [gates() for _ in range(8)]
+    for gate in hers:
+        executor.submit(job(gate.stand))
+    for gate in hers[:7]:
+        await gate.until_reached()
+    assert executor.statistics()["queued"] == 1
+    assert await within(executor.submit(job(lambda: "his", user=BOB))) == "his"
+    assert not hers[7].reached.is_set()
+    assert executor.statistics() == {"threads": 8, "idle": 1, "queued": 1, "late": 0}
+    hers[0].open()
+    await hers[7].until_reached()
+    executor.close()
+
+
+async def test_late_threads_are_replaced_up_to_a_number_and_no_further(
+    gates: Callable[[], Gate],
+) -> None:
+    """A tool that never returns costs nobody else a thread, and not for ever more
+    (B30, B47).
+    """
+    executor = ThreadExecutor(max_threads=1, max_late=1)
+    first, second = gates(), gates()
+    one = executor.submit(job(first.stand))
+    await first.until_reached()
+    two = executor.submit(job(second.stand, user=BOB))
+    assert executor.statistics()["queued"] == 1
+    one.cancel()
+    await second.until_reached()
+    assert executor.statistics() == {"threads": 2, "idle": 0, "queued": 0, "late": 1}
+    two.cancel()
+    await asyncio.sleep(0)
+    third = executor.submit(job(lambda: "third", user=CID))
+    assert executor.statistics() == {"threads": 2, "idle": 0, "queued": 1, "late": 2}
+    first.open()
+    assert await within(third) == "third"
+    second.open()
+    await until(lambda: executor.statistics()["late"] == 0)
+    assert executor.statistics() == {"threads": 1, "idle": 1, "queued": 0, "late": 0}
+    executor.close()
+
+
+async def test_call_given_up_after_closing_leaves_no_thread_behind(
+    gates: Callable[[], Gate],
+) -> None:
+    """What may not start yet gets no thread, so none is left waiting for work (B41)."""
+    executor = ThreadExecutor(max_threads=2, max_per_user=1)
+    gate = gates()
+    busy = executor.submit(job(gate.stand))
+    await gate.until_reached()
+    queued = executor.submit(job(lambda: "queued"))
+    executor.close()
+    busy.cancel()
+    await asyncio.sleep(0)
+    assert executor.statistics() == {"threads": 1, "idle": 0, "queued": 1, "late": 1}
+    gate.open()
+    assert await within(queued) == "queued"
+    assert executor.statistics()["threads"] == 0
+
+
+async def test_parts_of_a_stream_in_a_thread_are_told_as_they_come(
+    threads: ThreadExecutor,
+) -> None:
+    """Whoever listens need not wait for the whole; an async stream is told likewise."""
+    told: list[tuple[str, object, bool]] = []
+    here = threading.current_thread()
+
+    def emit(kind: str, said: object) -> None:
+        told.append((kind, said, threading.current_thread() is here))
+
+    def plain() -> Iterator[int]:
+        yield 1
+        assert told == [("part", 1, False)]
+        yield 2
+
+    async def other() -> AsyncIterator[int]:
+        yield 3
+
+    assert await within(threads.submit(job(plain, emit=emit))) == [1, 2]
+    assert await within(threads.submit(job(other, is_async=True, emit=emit))) == [3]
+    assert told == [("part", part, False) for part in (1, 2, 3)]
+
+
+async def test_async_tool_in_a_thread_has_a_loop_of_its_own(
+    threads: ThreadExecutor,
+) -> None:
+    """Whatever it does to its loop, the callers' loop goes on (B52)."""
+
+    async def tool() -> asyncio.AbstractEventLoop:
+        await asyncio.sleep(0)
+        return asyncio.get_running_loop()
+
+    loop = await within(threads.submit(job(tool, is_async=True)))
+    assert loop is not asyncio.get_running_loop()
+    assert loop.is_closed()
+
+
+async def test_async_tool_in_a_thread_is_cancelled_when_it_is_given_up(
+    threads: ThreadExecutor,
+) -> None:
+    """It can end, as a plain one cannot; its thread serves the next call (B30)."""
+    gate, seen, ends = Gate(), list[str](), list[str]()
+
+    async def tool() -> None:
+        gate.reached.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cleaned up")
+
+    future = threads.submit(job(tool, lambda: ends.append("end"), is_async=True))
+    await gate.until_reached()
+    future.cancel()
+    assert await within(threads.submit(job(lambda: "served"))) == "served"
+    assert seen == ["cleaned up"]
+    assert ends == ["end"]
+
+
+async def test_async_tool_given_up_before_its_first_step_never_starts(
+    threads: ThreadExecutor, gates: Callable[[], Gate]
+) -> None:
+    """Its coroutine is closed, not forgotten."""
+    gate, ran = gates(), list[str]()
+
+    async def tool() -> None:
+        ran.append("tool")
+
+    def start() -> object:
+        gate.stand()
+        return tool()
+
+    future = threads.submit(job(start, is_async=True))
+    await gate.until_reached()
+    future.cancel()
+    gate.open()
+    assert await within(threads.submit(job(lambda: "served"))) == "served"
+    gc.collect()
+    assert ran == []

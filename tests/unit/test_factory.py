@@ -31,7 +31,7 @@ from toolkit.errors import (
     ToolConstructionError,
     ToolExecutionError,
 )
-from toolkit.executors.threads import ThreadExecutor
+from toolkit.executors.choice import Executors
 from toolkit.factory import UserContextToolFactory
 from toolkit.testing import RecordingSink, make_user
 from toolkit.tool_registry import ToolRegistry
@@ -568,19 +568,20 @@ def test_system_closes_only_what_it_created() -> None:
         def close(self) -> None:
             closed.append("mine")
 
-    threads = ThreadExecutor(max_threads=1)
-    factory = UserContextToolFactory(threads=threads)
+    executors = Executors(Settings(max_threads=1))
+    factory = UserContextToolFactory(executors=executors)
     with factory.create_user_tool_system(ANN) as system:
         system.registry.register("echo", Mine())
         assert isinstance(system.registry.get("echo"), Mine)
     factory.close()
     assert closed == []
 
-    async def ask() -> object:
-        return await asyncio.wait_for(threads.submit(lambda: "open"), WAIT)
-
-    assert asyncio.run(ask()) == "open"
-    threads.close()
+    with UserContextToolFactory(executors=executors).create_user_tool_system(
+        ANN, [shout]
+    ) as system:
+        call = system.execute("shout", {"text": "open"})
+        assert asyncio.run(asyncio.wait_for(call, WAIT)).unwrap() == "OPEN"
+    executors.close()
 
 
 def test_registries_of_a_user_are_counted(factory: UserContextToolFactory) -> None:

@@ -1,10 +1,14 @@
 """What a tool says about itself: guards with slips in them are refused."""
 
+from difflib import get_close_matches
+from itertools import product
+
 import pytest
 
 from toolkit import InvalidToolError, RejectionReason
 from toolkit.compiler import compile_tool
 from toolkit.context import UserContext
+from toolkit.facts import _GUARDS, _SLIP, _guard_like
 
 
 def made(**attributes: object) -> type:
@@ -74,3 +78,19 @@ def test_a_timeout_that_is_no_number_is_refused() -> None:
     """NaN is smaller than nothing and larger than nothing."""
     with pytest.raises(InvalidToolError, match="seconds above 0"):
         compile_tool(made(timeout=float("nan")))
+
+
+def test_no_slip_is_missed_for_the_sake_of_speed() -> None:
+    """What is not compared would not have been near enough (B58)."""
+    edits = ["", "s", "x", "_", "__", "re", "edd", "y_o"]
+    names = {
+        guard[:start] + edit + guard[end:]
+        for guard in _GUARDS
+        for edit, start in product(edits, range(len(guard) + 1))
+        for end in range(start, min(start + 5, len(guard) + 1))
+    }
+    names |= {name[::-1] for name in names} | {f"__{name}__" for name in names}
+    near = {one: get_close_matches(one, _GUARDS, 1, _SLIP) for one in names}
+    assert {one: [_guard_like(one)] for one in names if _guard_like(one)} == {
+        one: found for one, found in near.items() if found
+    }

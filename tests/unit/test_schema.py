@@ -2,14 +2,25 @@
 
 import copy
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import make_dataclass as new_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple, Optional, Union
+from types import MappingProxyType, NoneType
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NotRequired,
+    Optional,
+    TypeVar,
+    Union,
+)
 from uuid import UUID
 
 import pytest
@@ -17,7 +28,18 @@ import typing_extensions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, Field, Json, TypeAdapter, create_model
+from pydantic import (
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Json,
+    RootModel,
+    TypeAdapter,
+    computed_field,
+    create_model,
+    field_validator,
+)
 from pydantic import JsonValue as AnyJson
 from typing_extensions import TypedDict
 
@@ -30,8 +52,17 @@ from toolkit.schema import (
     portable_schema,
     schema_faults,
 )
+from toolkit.schema.cores import (
+    PlainField,
+    arguments_core,
+    read_contents,
+    result_core,
+)
+from toolkit.schema.plain import MAX_DEPTH, Mode, plain_schema
 
 pytestmark = pytest.mark.unit
+
+T = TypeVar("T")
 
 
 class Colour(Enum):
@@ -735,3 +766,298 @@ def test_any_mapping_is_turned_into_a_schema(junk: dict[str, object]) -> None:
     assert repr(junk) == repr(before)
     faults = len(schema_faults(written))
     assert all(len(violations(written, provider)) <= faults for provider in PROVIDERS)
+
+
+# --- plain types, read off their core schema -----------------------------------------
+
+
+class Inner(BaseModel):
+    """An inner one.
+
+    With more: (of it)
+    """
+
+    name: str
+    size: int = 3
+    tags: list[str] = []
+    rest: dict[str, Any] = {}
+    maybe: str | None = None
+    odd: int = Field(5, ge=1, lt=7, multiple_of=2, description="Odd.", alias="Even")
+    why: float = Field(..., title="The Why", gt=0.5)
+
+
+class Deep(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    inner: Inner
+    many: list[Inner]
+    maybe: Inner | None = Field(None, description="An inner one.")
+
+
+class Free(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    deep: Deep = Field(description="Deep down.")
+
+
+class Made(BaseModel):
+    made: list[int] = Field(default_factory=list)
+
+
+class Out(TypedDict):
+    """What comes out."""
+
+    total: float
+    label: str
+
+
+class Loose(TypedDict, total=False):
+    a: int
+    b: Literal["x"]
+    c: NotRequired[str]
+
+
+class Further(Out):
+    further: int
+
+
+def as_arguments(hint: Any, description: str, extra: Any) -> Any:
+    """Make the typed dict that one argument of this type comes to."""
+    if description:
+        hint = Annotated[hint, Field(description=description)]
+    if extra is not MISSING:
+        hint = NotRequired[Annotated[hint, Field(json_schema_extra=extra)]]
+    make: Any = TypedDict
+    shape = make("tool", {"val_ue": hint, "other": int})
+    shape.__pydantic_config__ = ConfigDict(extra="forbid")
+    return shape
+
+
+MISSING: Any = object()
+SAID: list[tuple[str, Any]] = [
+    ("", MISSING),
+    ("An inner one.", MISSING),
+    ("Say it.", {"default": None}),
+    ("", {"default": "x"}),
+    ("", None),
+]
+PLAIN: list[Any] = [
+    *(int, str, float, bool, Any, list[int], list[Inner], dict[str, int]),
+    *(dict[str, Any], dict[str, Inner], dict[str, list[Inner | None]], int | None),
+    *(Optional[list[str]], Inner, Deep, Made, Free, Out, Loose, list[Out]),  # noqa: UP045 - the old form too
+    *(Out | None, Literal["a"], Literal["a", "b"], Annotated[int, Field(ge=1)]),
+    Annotated[str, Field(min_length=1, max_length=3, description="Short.")],
+    Annotated[list[int], Field(max_length=3)],
+    Annotated[bool, Field(strict=True)],
+    list[Annotated[int, Field(description="Each.", gt=2)]],
+    Annotated[Inner, Field(description="Within.")],
+    Annotated[Inner | None, Field(title="Odd title", description="Within.")],
+]
+
+
+@pytest.mark.parametrize("mode", ["validation", "serialization"])
+@pytest.mark.parametrize("hint", PLAIN, ids=range(len(PLAIN)))
+def test_a_plain_schema_says_the_same_as_pydantics(hint: Any, mode: Mode) -> None:
+    """What is read off in one walk comes to the same text, keys in order (S36)."""
+    for kind in (hint, *(as_arguments(hint, *said) for said in SAID)):
+        adapter = TypeAdapter(kind)
+        plain = plain_schema(adapter.core_schema, mode)
+        assert plain is not None
+        theirs = portable_schema(adapter.json_schema(mode=mode))
+        assert json.dumps(portable_schema(plain)) == json.dumps(theirs)
+
+
+class Titled(BaseModel):
+    model_config = ConfigDict(title="Another")
+    a: int
+
+
+class Extra(BaseModel):
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.clear())
+    a: int
+
+
+class Hooked(BaseModel):
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> Any:
+        return {"type": "string"}
+
+
+class Checked(BaseModel):
+    a: int
+
+    @field_validator("a")
+    @classmethod
+    def check(cls, value: int) -> int:
+        return value
+
+
+class Computing(BaseModel):
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no such pair
+    @property
+    def computed(self) -> int:
+        return 1
+
+
+class ByPath(BaseModel):
+    a: int = Field(validation_alias=AliasPath("x", 1))
+
+
+class Renamed(BaseModel):
+    a: int
+
+
+Renamed.__name__ = "Somebody"
+
+
+@typing_extensions.deprecated("Use another.")
+class Old(BaseModel):
+    a: int
+
+
+class Strict(TypedDict):
+    __pydantic_config__ = ConfigDict(title="Another")  # type: ignore[misc]  # pydantic's way
+    a: int
+
+
+def nested(depth: int) -> Any:
+    """Make a list in lists."""
+    hint: Any = int
+    for _ in range(depth):
+        hint = list[hint]
+    return hint
+
+
+OTHERS: list[Any] = [
+    *(Tree, Colour, Titled, Extra, Hooked, Checked, Computing, ByPath, Renamed, Old),
+    *(RootModel[int], int | str, set[int], tuple[int, str], bytes, dict[int, str]),
+    *(Literal[1], Further, Strict, Decimal, nested(MAX_DEPTH + 1)),
+    Annotated[str, Field(pattern="a")],
+    Annotated[int, Field(json_schema_extra={"x-note": "a"})],
+    Annotated[int, Field(json_schema_extra={"default": [1]})],
+    Annotated[int, Field(json_schema_extra={"default": math.inf})],
+    Annotated[int, Field(examples=[1])],
+    new_dataclass("Data", [("a", int)]),
+    create_model("Wide", **{f"field_{n}": (int, ...) for n in range(200)}),  # type: ignore[call-overload]  # names from a loop
+]
+
+
+@pytest.mark.parametrize("hint", OTHERS, ids=range(len(OTHERS)))
+def test_what_is_not_plain_is_left_to_pydantic(hint: Any) -> None:
+    """A hook, a validator, an odd default: nothing of it is guessed (S36)."""
+    found = [
+        plain_schema(TypeAdapter(as_arguments(hint, "", MISSING)).core_schema, mode)
+        for mode in ("validation", "serialization")
+    ]
+    assert None in found
+
+
+NONE = {"type": "none"}
+
+
+def test_a_core_schema_of_another_make_is_left_to_pydantic() -> None:
+    """What a newer pydantic writes otherwise is asked for, not guessed."""
+    assert plain_schema({"type": "int", "new": 1}, "validation") is None
+    assert plain_schema({"type": "newer"}, "validation") is None
+    said = {"pydantic_js_updates": {"format": "new"}}
+    assert plain_schema({"type": "int", "metadata": said}, "validation") is None
+    assert plain_schema({}, "validation") is None
+    assert plain_schema({"type": "nullable", "schema": NONE}, "validation") is None
+    assert plain_schema({"type": "list", "items_schema": 7}, "validation") is None
+
+
+# --- core schemas, written down at once ----------------------------------------------
+
+
+class Reading(BaseModel):
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return handler(source)
+
+
+class Box(BaseModel, Generic[T]):
+    held: T | None = None
+
+
+class Later(BaseModel):
+    later: "NotYet"  # type: ignore[name-defined]  # noqa: F821 - that is the test
+
+
+AT_ONCE: list[Any] = [
+    *(int, str, float, bool, NoneType, Any, list[int], dict[str, list[float]]),
+    *(
+        list[int],
+        dict[str, int],
+        int | None,
+        None | int,
+        Optional[list[str]],  # noqa: UP045 - the old form too
+    ),
+    *(Inner, list[Inner], Inner | None, Box[int], Literal["a", "b"]),
+    Checked,
+]
+
+
+@pytest.mark.parametrize("hint", AT_ONCE, ids=range(len(AT_ONCE)))
+def test_arguments_are_written_down_as_pydantic_would(hint: Any) -> None:
+    """The same core schema checks the same, whoever made it (B9)."""
+    for description, extra in SAID:
+        is_required = extra is MISSING
+        said = None if is_required else extra
+        one = PlainField("val_ue", hint, description, said, is_required)
+        two = PlainField("other", int, "", None, required=True)
+        core = arguments_core("tool", [one, two])
+        theirs = TypeAdapter(as_arguments(hint, description, extra)).core_schema
+        assert core == {k: v for k, v in theirs.items() if k not in ("cls", "ref")}
+    assert result_core(hint) == TypeAdapter(hint).core_schema
+
+
+def test_a_typed_dict_as_result_is_written_down_as_pydantic_would() -> None:
+    """Also its class, which a result may hold (B28)."""
+    theirs = TypeAdapter(Out).core_schema
+    assert result_core(Out) == {k: v for k, v in theirs.items() if k != "ref"}
+
+
+def broken() -> Any:
+    """Make a typed dict whose hints name what is not there."""
+    make: Any = TypedDict
+    return make("Broken", {"a": "Nowhere"})
+
+
+def closed() -> Any:
+    """Make a typed dict that takes other keys of one type."""
+    make: Any = TypedDict
+    return make("Closed", {"a": int}, extra_items=int)
+
+
+ASKED: list[Any] = [
+    *(Deep, Later, Reading, Box, int | str, int | str | None, list, dict),
+    *(dict[int, str], Literal[1], Colour, bytes, Annotated[int, Field(ge=1)], 7),
+    *(Further, Strict, Loose, broken(), closed(), set[int]),
+]
+
+
+@pytest.mark.parametrize("hint", ASKED, ids=range(len(ASKED)))
+def test_where_only_pydantic_can_tell_it_is_asked(hint: Any) -> None:
+    """No hook is passed over, and no part is written down twice (B9)."""
+    assert result_core(hint) is None
+    assert arguments_core("tool", [PlainField("a", hint, "", None, True)]) is None  # noqa: FBT003 - a field of the tuple
+
+
+def test_two_models_may_share_a_part_and_are_left_to_pydantic() -> None:
+    """Pydantic refers to what occurs twice; written twice it would be refused."""
+    fields = [PlainField(name, Inner, "", None, required=True) for name in "ab"]
+    assert arguments_core("tool", fields) is None
+
+
+def test_contents_of_a_core_schema_are_read_to_its_ground() -> None:
+    """Classes, words and synonyms, though it is cyclic (B62)."""
+    cycle: dict[Any, Any] = {"default": [], 7: ({"deep": Inner},), "on": True}
+    cycle["default"].append(cycle)
+    field = {"alias": "b", "validation_alias": [["c", 1], ["d"]], "other": 1}
+    core = {
+        "empty": [],
+        "fields": {"a": field, "e": {"alias": "e"}, 5: field},
+        "more": cycle,
+    }
+    found = read_contents([core, {"name": "f", "alias": "g"}, {"alias": "nameless"}])
+    assert found.classes == {Inner}
+    assert {"Inner", "deep", "default", "a", "b"} <= found.words
+    assert set(found.synonyms) == {frozenset("abcd"), frozenset("fg")}

@@ -15,14 +15,17 @@ from typing import Annotated, Any, Literal, NewType, NoReturn, Optional, TypeVar
 from uuid import UUID
 
 import pytest
-from pydantic import AfterValidator, AnyUrl, BaseModel, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, AnyUrl, BaseModel, Field, SecretStr, TypeAdapter
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticCustomError, SchemaSerializer, SchemaValidator
 from typing_extensions import TypeAliasType, TypedDict
 
 from tests.unit.hostile import HOSTILE, Model, Unnamed, Untold, raising
 from toolkit.context import ToolContext, UserContext
+from toolkit.docstring import parse
 from toolkit.errors import InvalidArgumentsError, ToolError, ToolResultError
 from toolkit.signature import (
+    ARGUMENTS,
     Signature,
     UnsupportedSignatureError,
     compile_signature,
@@ -53,7 +56,7 @@ def compiled(function: Callable[..., Any], *documents: str | None) -> Signature:
         label="t",
         skip_first=False,
         namespace={},
-        documents=(function.__doc__, *documents),
+        documents=tuple(map(parse, (function.__doc__, *documents))),
     )
 
 
@@ -120,6 +123,31 @@ def test_how_a_function_answers_is_told_without_calling_it(
 ) -> None:
     """Async work must not land in a thread, nor blocking work on the loop (B52)."""
     assert kind_of(function) == kind
+
+
+async def waiting() -> int:
+    return await later()
+
+
+@pytest.mark.parametrize(
+    ("function", "awaits"),
+    [
+        (later, False),
+        (waiting, True),
+        (functools.partial(later), True),
+        (Called(), True),
+        (plain, True),
+        (parts, True),
+        (later_parts, True),
+    ],
+    ids=range(7),
+)
+def test_only_what_is_known_never_to_suspend_is_said_to(
+    function: Callable[..., Any],
+    awaits: bool,  # noqa: FBT001 - a case of the table
+) -> None:
+    """Whoever runs it to its end at once must not be surprised (B52)."""
+    assert compiled(function).awaits is awaits
 
 
 # --- arguments ---------------------------------------------------------------------
@@ -369,6 +397,158 @@ def test_self_among_free_arguments_is_a_fault_of_the_caller() -> None:
     assert caught.value.faults == (("self", "is no argument of this tool"),)
 
 
+class Hooked(BaseModel):
+    a: int = 0
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> Any:
+        return {**handler(core), "description": "As its hook says."}
+
+
+def test_a_hook_of_a_models_schema_is_asked() -> None:
+    """Arguments that are plain but for their schema have pydantic's (S36)."""
+
+    def takes(model: Hooked, n: int = 1) -> Hooked:
+        return model
+
+    signature = compiled(takes)
+    for text in (signature.input_schema_json, signature.output_schema_json):
+        assert "As its hook says." in (text or "")
+
+
+def named_self(this: object, self: int) -> object:
+    return this
+
+
+def free(self: object, **options: int) -> object:
+    return options
+
+
+@functools.wraps(named_self)
+def around(self: object, *rest: object) -> object:
+    return named_self(self, *rest)  # type: ignore[arg-type]  # never called
+
+
+@functools.wraps(free)
+def around_all(*given: object, **options: int) -> object:
+    return free(*given, **options)
+
+
+@pytest.mark.parametrize(
+    ("function", "reserved"),
+    [
+        (Model.execute, set()),
+        (free, {"self"}),
+        (named_self, set()),
+        (around, {"this", "self"}),
+        (around_all, {"self"}),
+    ],
+    ids=["closed", "free", "declared", "wrapped", "wrapped in anything"],
+)
+def test_names_are_reserved_where_a_caller_could_use_them(
+    function: Callable[..., Any], reserved: set[str]
+) -> None:
+    """Where other keys are forbidden anyway, nothing is left to look for (B27)."""
+    signature = compile_signature(function, label="t", skip_first=True, namespace={})
+    assert signature.reserved == reserved
+    with pytest.raises(InvalidArgumentsError, match=r"self: |this: "):
+        signature.validate("t", {"self": 1, "this": 1})
+
+
+def test_a_function_may_bring_the_check_of_its_arguments() -> None:
+    """What adapts other frameworks' tools has their schema, and may take more (S36)."""
+
+    def takes(**given: Any) -> object:
+        return given
+
+    setattr(takes, ARGUMENTS, TypeAdapter(dict[str, int]))
+    signature = compile_signature(takes, label="t", skip_first=False, namespace={})
+    assert signature.validate("t", {"n": "1"}) == {"n": 1}
+    assert signature.arguments_json({"n": 1}) == b'{"n":1}'
+    found = json.loads(signature.input_schema_json)
+    assert found["additionalProperties"] == {"type": "integer"}
+
+
+class Unready(BaseModel):
+    later: "NeverThere"  # type: ignore[name-defined]  # noqa: F821 - that is the test
+
+
+def test_arguments_that_wait_for_a_name_are_refused() -> None:
+    """What could not be looked into might hold a user (S13, B65)."""
+
+    def takes(model: Unready) -> Unready:
+        return model
+
+    def gives() -> Unready: ...  # type: ignore[empty-body]  # never called
+
+    with pytest.raises(PydanticUserError, match="not fully defined"):
+        compiled(takes)
+    assert compiled(gives).output_schema_json is None
+
+
+def test_validators_and_serializers_are_pydantics_own() -> None:
+    """Its plugins see no call: they could be anyone's (B62)."""
+    signature = compiled(ordinary)
+    assert type(signature.validator) is SchemaValidator
+    assert type(signature.serializer) is type(signature.argument_serializer)
+    assert type(signature.serializer) is SchemaSerializer
+
+
+# --- arguments, shown ----------------------------------------------------------------
+
+
+class Login(BaseModel):
+    password: SecretStr
+    user_name: str = Field(alias="userName")
+
+
+def logs_in(
+    login: Login,
+    pin: SecretStr,
+    user: UserContext,
+    at: datetime | None = None,
+    other: Any = None,
+    **rest: SecretStr,
+) -> None: ...
+
+
+def test_checked_arguments_are_shown_as_json() -> None:
+    """By the callers' names, masked, and without whom they come from (B27, B62)."""
+    signature = compiled(logs_in)
+    given = {
+        "login": {"password": SECRET, "userName": "ann"},
+        "pin": SECRET,
+        "at": "2026-01-02T00:00:00Z",
+        "other": [Bare(), math.inf],
+        "more": SECRET,
+    }
+    shown = signature.arguments_json(signature.validate("t", given))
+    assert json.loads(shown) == {
+        "login": {"password": "**********", "userName": "ann"},
+        "pin": "**********",
+        "at": "2026-01-02T00:00:00Z",
+        "other": [f"<{__name__}.Bare>", None],
+        "more": "**********",
+    }
+
+
+def test_checked_arguments_that_cannot_be_shown_are_one_error() -> None:
+    """A cycle, or a text that is none, harms no call (B27)."""
+    signature = compiled(logs_in)
+    for make in UNWRITABLE.values():
+        with pytest.raises(ValueError, match="writing the arguments raised"):
+            signature.arguments_json({"other": make()})
+
+
+def test_arguments_of_another_type_are_shown_without_a_warning() -> None:
+    """A validator may return what its annotation does not say (B27)."""
+
+    def takes(n: Annotated[int, AfterValidator(str)]) -> None: ...
+
+    signature = compiled(takes)
+    assert signature.arguments_json(signature.validate("t", {"n": 1})) == b'{"n":"1"}'
+
+
 # --- faults --------------------------------------------------------------------------
 
 SECRET = "hunter2"
@@ -573,6 +753,37 @@ def test_a_result_is_written_by_the_names_its_schema_tells() -> None:
     assert text is not None
     assert list(json.loads(text)["properties"]) == ["from"]
     assert written(of_aliased, of_aliased()) == {"from": "x"}
+
+
+@pytest.mark.parametrize(
+    ("hint", "scalar"),
+    [
+        (int, int),
+        (str, str),
+        (None, type(None)),
+        (bool, bool),
+        (float, float),
+        (list[int], None),
+        (Any, None),
+        (Colour, None),
+        (Annotated[int, Field(ge=1)], None),
+        (NewType("Number", int), None),
+    ],
+    ids=range(10),
+)
+def test_values_of_a_plain_type_are_written_without_options(
+    hint: Any, scalar: type | None
+) -> None:
+    """Only where the annotation is just that type: it cannot be told faster (B28)."""
+
+    def gives() -> object: ...
+
+    gives.__annotations__["return"] = hint
+    signature = compiled(gives)
+    assert signature.scalar is scalar
+    for value in (1, "x", None, True, math.nan, [1], Colour.RED, Stats(1)):
+        asked = signature.serializer.to_json(value, by_alias=True, warnings=False)
+        assert signature.dump("t", value) == asked
 
 
 class Textless:

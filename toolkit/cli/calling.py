@@ -21,7 +21,7 @@ from toolkit.errors import (
     ToolNotFoundError,
     ToolTimeoutError,
 )
-from toolkit.factory import UserToolSystem
+from toolkit.system import UserToolSystem
 
 GRACE: Final = 2.0
 """Seconds past its deadline, and for cleaning up, before the process just ends."""

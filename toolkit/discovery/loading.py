@@ -113,11 +113,11 @@ class Loader:
         def make(
             place: Place, facts: Mapping[str, Any]
         ) -> "Callable[[], CompiledTool]":
-            return partial(self._load, publisher, stamps, place, facts)
+            return _Loading(self, publisher, stamps, place, facts)
 
         return make
 
-    def _load(
+    def load(
         self,
         publisher: Publisher,
         stamps: Stamps,
@@ -134,7 +134,7 @@ class Loader:
         known = facts["definition"] or {}
         name = known.get("name") or place.attribute or place.point.name
         origin = publisher.origin(place.point).at(facts["reference"])
-        detail = self._wall(publisher, stamps)
+        detail = self.wall(publisher, stamps)
         if detail:
             raise ToolUnavailableError(name, origin, detail)
         with pydantic_ready(self.left_out):
@@ -155,7 +155,7 @@ class Loader:
             self.drifts.add(Drift(name, origin, changed))
         return got.value
 
-    def _wall(self, publisher: Publisher, stamps: Stamps) -> str:
+    def wall(self, publisher: Publisher, stamps: Stamps) -> str:
         """Say why nothing of a distribution may be imported now; empty when it may."""
         detail = "its distribution is not trusted any more"
         refusal = self.refusal(publisher)
@@ -165,6 +165,29 @@ class Loader:
         if refusal:
             logger.error("%s is not imported: %s", publisher.origin(), refusal)
         return detail if refusal else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """Loads one tool when it is called. Immutable."""
+
+    loader: Loader
+    publisher: Publisher
+    stamps: Stamps
+    place: Place
+    facts: Mapping[str, Any]
+
+    def __call__(self) -> "CompiledTool":
+        """Import, judge and compile it.
+
+        Raises:
+            ToolUnavailableError: As for `Loader.load`.
+        """
+        return self.loader.load(self.publisher, self.stamps, self.place, self.facts)
+
+    def objection(self) -> str:
+        """Say why its distribution may not be imported now; empty when it may."""
+        return self.loader.wall(self.publisher, self.stamps)
 
 
 def _why(error: BaseException | None) -> str:

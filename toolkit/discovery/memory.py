@@ -18,6 +18,8 @@ _MAKERS: Final = (
     "discovery/records.py",
     "docstring.py",
     "facts.py",
+    "schema/cores.py",
+    "schema/plain.py",
     "schema/portable.py",
     "signature.py",
 )

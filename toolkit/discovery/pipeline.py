@@ -134,6 +134,7 @@ def discover_again(
     else:
         run.judge_all()
     catalog, report = run.catalog(collision_policy(settings), drifts)
+    catalog = replace(catalog, left_out=left_out)
     notes = unmatched(settings, report.findings, catalog.view)
     report = replace(report, notes=notes, seconds=time.perf_counter() - started)
     _log(report)

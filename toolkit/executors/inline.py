@@ -1,80 +1,201 @@
-"""Asynchronous tools: on the event loop, each in a task of its own."""
+"""Asynchronous tools: on the event loop of whoever calls."""
 
 import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator
+from types import CodeType, FrameType
 from typing import Any
 
-from toolkit.executors import Invoke, OnEnd
+from toolkit.executors import Emit, Job
+from toolkit.executors.call_task import STEP, CallTask
+from toolkit.executors.deadlines import Deadlines
+from toolkit.executors.watchdog import Watchdog, Who
 
 
-class InlineExecutor:
-    """Runs async tools on the caller's loop. Keeps each task until it ends.
+class LoopPart:
+    """What the inline executor keeps for one loop. Used in that loop's thread only.
 
-    A tool that ignores its cancellation does not delay the answer to its call; its task
-    runs on and is counted as late.
+    Attributes:
+        loop: The loop.
+        deadlines: Of the calls that wait on it.
+        running: The loop's tasks in which calls run that are no plain coroutines.
+        late: The loop's tasks in which calls run on that were given up.
     """
 
-    def __init__(self) -> None:
-        """Start with no task."""
-        self._tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Task[Any]]] = {}
+    __slots__ = ("deadlines", "late", "loop", "running")
 
-    def submit(
-        self, invoke: Invoke, on_end: OnEnd | None = None
-    ) -> asyncio.Future[Any]:
-        """Start one call on the running loop and return its task.
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start with nothing."""
+        self.loop = loop
+        self.deadlines = Deadlines(loop)
+        self.running: set[asyncio.Task[Any]] = set()
+        self.late: set[asyncio.Task[Any]] = set()
 
-        `on_end` is called on the loop when the task is done, also when that is long
-        after its cancellation.
-        """
-        self._forget_closed_loops()
-        task = asyncio.ensure_future(_collect(invoke))
-        # One set for each loop: only that loop's thread changes it.
-        self._tasks.setdefault(task.get_loop(), set()).add(task)
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Keep the task of a call that was given up until it ends."""
+        self.late.add(task)
         task.add_done_callback(self._forget)
-        if on_end is not None:
-            task.add_done_callback(lambda _task: on_end())
-        return task
 
-    def statistics(self) -> dict[str, int]:
-        """Return counts: running, and late among them."""
-        self._forget_closed_loops()
-        live = [task for tasks in tuple(self._tasks.values()) for task in tuple(tasks)]
-        late = sum(task.cancelling() > 0 for task in live)
-        return {"running": len(live), "late": late}
+    def run(self, task: asyncio.Task[Any]) -> asyncio.Future[Any]:
+        """Keep a task until it ends.
 
-    def _forget_closed_loops(self) -> None:
-        for loop in tuple(self._tasks):
-            if loop.is_closed():
-                self._tasks.pop(loop, None)
+        Returns:
+            A future of what it answers. Cancelling it cancels the task and does not
+            wait for it.
+        """
+        future: asyncio.Future[Any] = self.loop.create_future()
+
+        def give_up(_: object) -> None:
+            if not task.done():
+                task.cancel()
+                self.keep(task)
+
+        def settle(_: object) -> None:
+            self._forget(task)
+            if not future.done():
+                _settle(future, task)
+
+        self.running.add(task)
+        task.add_done_callback(settle)
+        future.add_done_callback(give_up)
+        return future
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.get(task.get_loop(), set()).discard(task)
+        self.running.discard(task)
+        self.late.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, so that asyncio does not report it as lost
 
 
-async def _collect(invoke: Invoke) -> Any:  # noqa: ANN401 - a tool's value
+class InlineExecutor:
+    """Runs async tools on the caller's loop, within the caller's task.
+
+    A tool that is given up and ignores it does not delay the answer to its call; it
+    runs on in a task of the loop and is counted as late. One that blocks the loop is
+    named by a watchdog, in the log and in `statistics`.
+    """
+
+    is_elsewhere = False
+
+    def __init__(self) -> None:
+        """Start with no loop."""
+        self._parts: dict[asyncio.AbstractEventLoop, LoopPart] = {}
+        self._watchdog = Watchdog({STEP: _step_of})
+
+    def watch_code(self, code: CodeType, who: Who) -> None:
+        """Let the watchdog know of another function in which tools are run."""
+        self._watchdog.add(code, who)
+
+    def here(self) -> LoopPart:
+        """Return what there is for the running loop.
+
+        Raises:
+            RuntimeError: No loop runs here.
+        """
+        loop = asyncio.get_running_loop()
+        part = self._parts.get(loop)
+        if part is None:
+            self._forget_closed_loops()
+            part = self._parts.setdefault(loop, LoopPart(loop))
+            self._watchdog.watch(loop)
+        return part
+
+    def submit(self, job: Job) -> asyncio.Future[Any]:
+        """Start one call in a task of its own; for what is no plain coroutine.
+
+        `on_end` is called on the loop when the task is done, also when that is long
+        after its cancellation.
+        """
+        part = self.here()
+        answer = collect(job.invoke(), job.emit)
+        task = part.loop.create_task(answer, context=job.context)
+        on_end = job.on_end
+        if on_end is not None:  # first: before whoever awaits the future goes on
+            task.add_done_callback(lambda _task: on_end())
+        return part.run(task)
+
+    def statistics(self) -> dict[str, int]:
+        """Return counts: late calls, and how often a tool blocked a loop."""
+        self._forget_closed_loops()
+        parts = tuple(self._parts.values())
+        late = [task for part in parts for task in tuple(part.late) if not task.done()]
+        return {"late": len(late), "blocked": sum(self._watchdog.blocks().values())}
+
+    def blocks(self) -> dict[str, int]:
+        """Return how often each tool was found to block a loop, by the name used."""
+        return self._watchdog.blocks()
+
+    def close(self) -> None:
+        """Let the watchdog end. Running calls go on."""
+        self._watchdog.close()
+
+    def _forget_closed_loops(self) -> None:
+        for loop in tuple(self._parts):
+            if loop.is_closed():
+                self._parts.pop(loop, None)
+
+
+def _settle(future: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
+    """Hand on how a task ended."""
+    if task.cancelled():
+        future.cancel()
+        return
+    error = task.exception()
+    if error is None:
+        future.set_result(task.result())
+    else:
+        future.set_exception(error)
+        future.exception()  # looked at: nobody may wait any more
+
+
+def _step_of(frame: FrameType) -> tuple[str, object] | None:
+    task = frame.f_locals.get("self")
+    if type(task) is not CallTask:
+        return None
+    name, call_id = task.label
+    return name, (call_id, task.steps)
+
+
+async def collect(answer: Any, emit: Emit | None = None) -> Any:  # noqa: ANN401 - a tool's value
+    """Await what a tool answered with; of a stream, gather the parts into a list.
+
+    Raises:
+        RuntimeError: It raised SystemExit, or a KeyboardInterrupt that is no key press:
+            neither ends the loop. Or GeneratorExit, which would end who awaits it.
+        KeyboardInterrupt: The user interrupts.
+        GeneratorExit: It is closed from outside.
+        SystemExit: Never; see above.
+        BaseException: Whatever else the tool raises.
+    """
+    task = _current_task()
     try:
-        answer = invoke()
         if isinstance(answer, AsyncIterator):
-            return await _parts(answer)
+            return await _parts(answer, emit)
         return await answer
-    except (SystemExit, KeyboardInterrupt) as error:
-        if isinstance(error, KeyboardInterrupt) and _may_be_a_key_press():
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        is_closed = isinstance(error, GeneratorExit) and _current_task() is not task
+        if is_closed or is_key_press(error):
             raise
-        # It would end the loop, and everybody's calls with it.
         text = f"the tool raised {type(error).__name__}"
         raise RuntimeError(text) from error
 
 
-async def _parts(stream: AsyncIterator[Any]) -> list[Any]:
+def _current_task() -> object:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop runs: a coroutine that was left is being closed
+        return None
+
+
+async def _parts(stream: AsyncIterator[Any], emit: Emit | None) -> list[Any]:
     """Gather a stream's parts; close it when it is given up on the way."""
     parts = []
     try:
         async for part in stream:
             parts.append(part)
+            if emit is not None:
+                emit("part", part)
             await asyncio.sleep(0)  # a stream that never waits can still be cancelled
     finally:
         close = getattr(stream, "aclose", None)
@@ -83,7 +204,8 @@ async def _parts(stream: AsyncIterator[Any]) -> list[Any]:
     return parts
 
 
-def _may_be_a_key_press() -> bool:
-    """Tell whether Ctrl-C raises here; a loop runner that handles it does so itself."""
+def is_key_press(error: BaseException) -> bool:
+    """Tell whether Ctrl-C raised it; a loop runner that handles it does so itself."""
     is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    return is_default and threading.current_thread() is threading.main_thread()
+    is_main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and is_default and is_main

@@ -48,6 +48,15 @@ _INTEGRAL: Final = (["integer", "number"], ["number", "integer"])
 
 _HEAD: Final = ("type", "description")
 
+_VARYING: Final = frozenset({"anyOf", "oneOf", "const"})
+
+_INDIRECT: Final = frozenset({"$ref", "allOf"})
+
+_SCALARS: Final = ("string", "integer", "number", "boolean", "null")
+
+_ANNOTATION_KEYS: Final = frozenset(ANNOTATIONS)
+_LEAF_KEYS: Final = _ANNOTATION_KEYS | {"type"}
+
 
 def portable_schema(schema: Mapping[str, object]) -> Schema:
     """Rewrite a JSON Schema of pydantic's into one that every provider takes.
@@ -107,25 +116,33 @@ class _Writer:
 
     def write(self, node: object, path: _Path, name: str) -> Schema:
         """Write `node`, which its reader knows as `name`."""
-        if not isinstance(node, Mapping):
+        if type(node) is not dict and not isinstance(node, Mapping):
             return {"description": NOTHING_FITS} if node is False else {}
         self.left -= 1
+        if self.left >= 0 and path.depth < MAX_DEPTH and node.keys() <= _LEAF_KEYS:
+            leaf = _leaf(node, name)
+            if leaf is not None:
+                return leaf
         flat, inner = self._flatten(node, path)
         variants = _variants(flat)
-        if not flat.keys() - set(ANNOTATIONS):
+        if flat.keys() <= _ANNOTATION_KEYS:
             body: Schema = {}
         elif variants is None:
             body = self._typed(flat, inner)
         else:
             body = _union([self.write(v, inner, name) for v in variants])
-        recursive = [r for r in inner.refs[len(path.refs) :] if r in self.cut]
-        called = [f'This form is called "{definition_name(r)}".' for r in recursive]
-        return described(body, [*notes_on(flat, name), *called], first=True)
+        notes = notes_on(flat, name)
+        if inner is not path:
+            recursive = [r for r in inner.refs[len(path.refs) :] if r in self.cut]
+            notes += [f'This form is called "{definition_name(r)}".' for r in recursive]
+        return described(body, notes, first=True)
 
     def _flatten(
         self, node: Mapping[str, object], path: _Path
     ) -> tuple[Mapping[str, object], _Path]:
         """Replace ``$ref`` and ``allOf`` by what they stand for, at this level only."""
+        if self.left >= 0 and path.depth < MAX_DEPTH and not node.keys() & _INDIRECT:
+            return node, path
         flat = {k: v for k, v in node.items() if k not in {"$ref", "allOf"}}
         parts = [p for p in sequence(node.get("allOf")) if isinstance(p, Mapping)]
         ref = node.get("$ref")
@@ -162,7 +179,9 @@ class _Writer:
             body, said = {"format": flat["format"]}, {"format"}
         else:
             body, said = {}, set()
-        values = [v for v in sequence(flat.get("enum")) if fits(v, kind)]
+        values: list[object] = []
+        if "enum" in flat:
+            values = [v for v in sequence(flat["enum"]) if fits(v, kind)]
         if enumerable(values, kind):
             body, said = {**body, "enum": values}, said | {"enum"}
         elif kind == "null" or set(map(str, values)) == {"True", "False"}:
@@ -182,7 +201,8 @@ class _Writer:
         required = [r for r in sequence(flat.get("required")) if isinstance(r, str)]
         body: Schema = {}
         extra = self._extra(flat, path)
-        properties = {k: self.write(v, path.down(), k) for k, v in declared.items()}
+        below = path.down()
+        properties = {k: self.write(v, below, k) for k, v in declared.items()}
         for missing in required:
             properties.setdefault(missing, extra if isinstance(extra, dict) else {})
         body["properties"] = properties
@@ -235,15 +255,29 @@ class _Writer:
         return described(body, [f"In this order: {order}."]), said
 
 
+def _leaf(node: Mapping[str, object], name: str) -> Schema | None:
+    """Write a node that says its type and nothing else of its values; most are such."""
+    kind = node.get("type")
+    if kind not in _SCALARS:
+        return None
+    body: Schema = {"type": kind}
+    if len(node) == 1:
+        return body
+    return described(body, notes_on(node, name))
+
+
 def _variants(flat: Mapping[str, object]) -> list[object] | None:
     """Split a node into nodes of one type each; None when it is one already."""
+    kinds = flat.get("type")
+    if isinstance(kinds, str) and flat.keys().isdisjoint(_VARYING):
+        return None
     for key in ("anyOf", "oneOf"):
         members = [m for m in sequence(flat.get(key)) if m is not False]
         if members:
             left_out = {key, "discriminator", *ANNOTATIONS}
             rest = {k: v for k, v in flat.items() if k not in left_out}
             return [_merge(mapping(m), rest) for m in members]
-    kinds, bare = flat.get("type"), {k: flat[k] for k in flat if k not in ANNOTATIONS}
+    bare = {k: flat[k] for k in flat if k not in ANNOTATIONS}
     if isinstance(kinds, list | tuple):
         return [{**bare, "type": kind} for kind in kinds if kind in TYPES] or None
     if "const" in flat:

@@ -1,6 +1,6 @@
 """What a schema's keywords say, in words for people and models."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from json import JSONEncoder
 from typing import Final
 
@@ -9,6 +9,8 @@ from toolkit.schema.nodes import Schema, letters, mapping, sequence
 _MAX_TEXT: Final = 400  # characters of one value quoted in a description
 
 ANNOTATIONS: Final = ("title", "description", "default", "examples", "deprecated")
+
+_NOTED: Final = frozenset({*ANNOTATIONS, "discriminator", "oneOf"})
 
 _SILENT: Final = ("$schema", "$id", "$anchor", "$dynamicAnchor", "$vocabulary")
 
@@ -58,8 +60,11 @@ NOTHING_FITS: Final = "No value is allowed here."
 
 def notes_on(flat: Mapping[str, object], name: str) -> list[str]:
     """Say a node's title (where it adds something), description and annotations."""
+    if not flat.keys() & _NOTED:
+        return []
     title, text = str(flat.get("title", "")), str(flat.get("description", ""))
-    notes = [title if letters(title) != letters(name) else "", text]
+    is_new = bool(title) and letters(title) != letters(name)
+    notes = [title if is_new else "", text]
     told_by = mapping(flat.get("discriminator")).get("propertyName")
     if told_by is not None:
         notes.append(f"The field {quote(told_by)} says which of these forms it is.")
@@ -94,8 +99,10 @@ def bears_on(key: str, kind: str) -> bool:
     return not (types and kind) or kind in types.split()
 
 
-def described(body: Schema, words: Iterable[str], *, first: bool = False) -> Schema:
+def described(body: Schema, words: Sequence[str], *, first: bool = False) -> Schema:
     """Return `body` with more said in its description; `first` puts it in front."""
+    if not words and "description" not in body:
+        return body
     own = str(body.get("description", ""))
     text = sentences([*words, own] if first else [own, *words])
     if not text:

@@ -15,7 +15,7 @@ from toolkit import (
     UserContextToolFactory,
     discover,
 )
-from toolkit.factory import UserToolSystem
+from toolkit.system import UserToolSystem
 from toolkit_cloud_costs.tools import TOOLS, SavingsReportTool, SpendBreakdownTool
 
 NAMES = {

@@ -1,0 +1,519 @@
+"""The steps of a call that may have to wait, from its name to its result.
+
+`toolkit.dispatch` goes through the same steps in one piece for calls that need not
+wait, which are most.
+"""
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from typing import Any, cast
+
+from pydantic_core import to_json
+
+from toolkit.admission import Admission
+from toolkit.catalog import Authorizer, ListedTool, ToolCatalog
+from toolkit.context import NO_SECRETS, Secrets, UserContext
+from toolkit.errors import (
+    ApprovalDeniedError,
+    ApprovalExpiredError,
+    InvalidArgumentsError,
+    RegistryClosedError,
+    ToolCancelledError,
+    ToolkitError,
+    ToolResultError,
+    ToolTimeoutError,
+    ToolUnavailableError,
+    kind_of_error,
+)
+from toolkit.events import Sink
+from toolkit.executors import Written
+from toolkit.executors.choice import Executors
+from toolkit.executors.loading import watch
+from toolkit.failures import Failures
+from toolkit.limits import Gate, ToolLimits, UserShare
+from toolkit.plans import Call, Plan, Planner
+from toolkit.policy import AccessPolicy
+from toolkit.repeats import Repeats, may_repeat, pause_before, plain_dict
+from toolkit.results import ToolResult, failure, success
+from toolkit.running import Runner
+from toolkit.settings import Settings
+from toolkit.signature import Arguments
+from toolkit.telling import Teller
+from toolkit.tool_registry import ToolRegistry
+from toolkit.tracing import CallTracer, StartedCall
+
+logger = logging.getLogger("toolkit.dispatch")
+
+
+class CallFlow:
+    """One user's calls on their way. The part of a dispatcher that is not public.
+
+    Args:
+        registry: This user's tools.
+        user_context: Who calls.
+        policy: Who may see and call what.
+        settings: Deadlines, limits and what is redacted.
+        executors: What runs the tools.
+        limits: The operator's limits of single tools; by default as in `settings`.
+        share: What the user has of this process; by default a share of its own.
+        sinks: Told every event; must not block.
+        authorizers: Asked before each call; they can only deny.
+        catalog: All tools there are; consulted only to explain a refusal to a user who
+            may have it explained.
+        secrets: The user's secrets, for the tools they call.
+        tracer: Told each call that starts and ends, if it is on by now.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of one call, all named
+        self,
+        registry: ToolRegistry,
+        *,
+        user_context: UserContext,
+        policy: AccessPolicy,
+        settings: Settings,
+        executors: Executors,
+        limits: ToolLimits | None = None,
+        share: UserShare | None = None,
+        sinks: Iterable[Sink] = (),
+        authorizers: Iterable[Authorizer] = (),
+        catalog: ToolCatalog | None = None,
+        secrets: Secrets = NO_SECRETS,
+        tracer: CallTracer | None = None,
+    ) -> None:
+        """Take over the parts; nothing is started."""
+        self.registry = registry
+        self.user_context = user_context
+        self._settings = settings
+        self._max_bytes = settings.max_result_bytes
+        self._tracer = tracer if tracer is not None and tracer.is_on else None
+        self._inline = executors.inline
+        self._secrets = secrets
+        self._share = share or UserShare(user_context.user_id)
+        self._admission = Admission(
+            registry,
+            user=user_context,
+            policy=policy,
+            authorizers=authorizers,
+            catalog=catalog or ToolCatalog(),
+        )
+        self._planner = Planner(
+            user=user_context,
+            settings=settings,
+            executors=executors,
+            limits=limits or ToolLimits(settings),
+            share=self._share,
+            secrets=secrets,
+            is_guarded=bool(self._admission.authorizers),
+            is_traced=self._tracer is not None,
+        )
+        self._teller = Teller(user_context, sinks, secrets)
+        self._sinks = self._teller.sinks
+        self._failures = Failures(secrets, show=settings.show_tool_errors)
+        self._runner = Runner(
+            registry=registry,
+            user=user_context,
+            secrets=secrets,
+            inline=executors.inline,
+            failures=self._failures,
+            teller=self._teller,
+        )
+        self._gate = self._share.gate(settings)
+        self._plans: dict[str, Plan] = {}
+        self._running: dict[str, Call] = {}
+        self._loading: set[asyncio.Future[None]] = set()
+        self._approvals: dict[str, asyncio.Future[str | None]] = {}
+        self._repeats: Repeats | None = None
+        self._prefix = f"{executors.unique_name()}-"
+        self._numbers = count(1)
+        self._is_closed = False
+        self._calls = self._failed = 0
+        registry.tell_changes(self._forget_plans)
+
+    async def _whole_way(
+        self,
+        name: str,
+        arguments: Arguments,
+        started: float,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+        key: str | None,
+        on_event: Sink | None,
+    ) -> ToolResult:
+        call_id = f"{self._prefix}{next(self._numbers)}"
+        try:
+            plan = await self._planned(name, timeout, started)
+            checked = self._checked(plan, name, arguments)
+        except ToolkitError as error:
+            return failure(error, name, call_id, time.monotonic() - started)
+        call = self._call(plan, name, call_id, started, checked, timeout, on_event)
+        if key is not None:
+            return await self._once(call, key, arguments, timeout)
+        return await self._taken(call)
+
+    def _call(  # noqa: PLR0913, PLR0917 - the facts of a call
+        self,
+        plan: Plan,
+        name: str,
+        call_id: str,
+        started: float,
+        checked: Any,  # noqa: ANN401 - as the executor takes them
+        timeout: float | None,
+        on_event: Sink | None,
+    ) -> Call:
+        sinks = self._sinks if on_event is None else (*self._sinks, on_event)
+        call = Call(plan, name, call_id, started, checked, sinks)
+        seconds = plan.seconds if timeout is None else plan.allowed(timeout)
+        if seconds is not None:
+            call.allowed = seconds
+            call.deadline = started + seconds
+        return call
+
+    async def _planned(
+        self,
+        name: str,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+        started: float,
+    ) -> Plan:
+        """Find and authorize; import the code of a tool that is known from before."""
+        if self._is_closed:
+            raise RegistryClosedError(self.registry.name)
+        if timeout is not None and not isinstance(cast("object", timeout), int | float):
+            raise InvalidArgumentsError(name, [("timeout", "give seconds, or nothing")])
+        plans = self._plans  # another dict, as soon as a name means something else
+        plan = plans.get(name) if type(name) is str else None
+        if plan is not None and not self._admission.authorizers:
+            return plan
+        listed = self._admission.find(name)
+        if plan is None or plan.listed is not listed:
+            if not (listed.tool.is_loaded or self._planner.is_elsewhere(listed)):
+                await self._load(name, listed, timeout, started)
+            elif not listed.tool.is_loaded:
+                await self._check_elsewhere(name, listed)
+            plan = self._planner.plan(listed)
+            if type(name) is str:
+                plans[name] = plan
+        return plan
+
+    def _checked(self, plan: Plan, name: str, arguments: Arguments) -> Any:  # noqa: ANN401 - as the executor takes them
+        """Return checked arguments; as JSON where they are checked elsewhere."""
+        if plan.signature is not None:
+            return plan.signature.validate(name, arguments)
+        if isinstance(arguments, str | bytes | bytearray):
+            return (
+                arguments.encode() if isinstance(arguments, str) else bytes(arguments)
+            )
+        try:
+            return to_json(arguments, fallback=plain_dict)
+        except ValueError as error:
+            fault = f"they cannot be written as JSON ({kind_of_error(error)})"
+            raise InvalidArgumentsError(name, [("", fault)]) from None
+
+    async def _check_elsewhere(self, name: str, listed: ListedTool) -> None:
+        """Make sure that another process may import a tool now; reads files."""
+        ask = getattr(listed.tool, "objection", None)
+        detail = "" if ask is None else await asyncio.to_thread(ask)
+        if detail:
+            raise ToolUnavailableError(name, listed.tool.origin, detail)
+
+    async def _load(
+        self,
+        name: str,
+        listed: ListedTool,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+        started: float,
+    ) -> None:
+        """Let a tool that is known from before be imported, in a thread of its own.
+
+        Its code may say something else than what it was listed with; so it is
+        authorized once more, by what the code says.
+
+        Raises:
+            ToolCancelledError: The dispatcher is closed meanwhile.
+            ToolTimeoutError: The deadline passes meanwhile.
+            ToolUnavailableError: It cannot be imported any more.
+        """
+        loading = listed.tool.begin_loading()
+        waiter = watch(loading)
+        self._loading.add(waiter)
+        limits = (self._settings.default_timeout, listed.current.timeout, timeout)
+        allowed = min((one for one in limits if one is not None), default=None)
+        left = None if allowed is None else started + allowed - time.monotonic()
+        try:
+            await asyncio.wait({waiter}, timeout=left)
+        finally:
+            self._loading.discard(waiter)
+            waiter.cancel()
+        if self._is_closed:
+            raise ToolCancelledError(name)
+        if not loading.done():
+            raise ToolTimeoutError(name, allowed or 0.0)
+        error = loading.exception()
+        if error is not None:  # an error of this call's own: others wait for it too
+            detail = getattr(error, "detail", f"it raised {kind_of_error(error)}")
+            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
+        self._admission.authorize(name, listed)
+
+    async def _once(
+        self,
+        call: Call,
+        key: str,
+        arguments: Arguments,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+    ) -> ToolResult:
+        """Run a call that came with a key, unless it came before."""
+        repeats = self._repeats = self._repeats or Repeats()
+        try:
+            earlier = repeats.find(key, call.name, arguments)
+        except ToolkitError as error:
+            return failure(
+                error, call.name, call.call_id, time.monotonic() - call.started
+            )
+        if earlier is not None:
+            return await self._joined(call, earlier, timeout)
+        result = None
+        try:
+            result = await self._taken(call)
+        finally:
+            if result is None:  # its caller was cancelled; whoever repeats it is told
+                gone = ToolCancelledError(call.name, "its first caller was cancelled")
+                kept = failure(
+                    gone, call.name, call.call_id, time.monotonic() - call.started
+                )
+                repeats.settle(key, kept, is_kept=call.was_started)
+            else:
+                repeats.settle(key, result, is_kept=call.was_started)
+        return result
+
+    async def _joined(
+        self,
+        call: Call,
+        earlier: Future[ToolResult],
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+    ) -> ToolResult:
+        """Wait for an earlier call's result for as long as this one's caller allows.
+
+        That call keeps to all the other deadlines itself.
+        """
+        if not earlier.done():
+            waiter = watch(earlier)
+            left = None
+            if timeout is not None:
+                left = call.started + timeout - time.monotonic()
+            try:
+                await asyncio.wait({waiter}, timeout=left)
+            finally:
+                waiter.cancel()
+        if earlier.done():
+            return earlier.result()
+        late = ToolTimeoutError(call.name, timeout or 0.0)
+        return failure(late, call.name, call.call_id, time.monotonic() - call.started)
+
+    async def _taken(self, call: Call) -> ToolResult:
+        """Limit and run; from here on the call can be cancelled by its id."""
+        plan, teller = call.plan, self._teller
+        result: ToolResult | None = None
+        self._running[call.call_id] = call
+        try:
+            if plan.needs_approval or plan.gates or not self._gate.try_enter():
+                await self._let_in(call)
+            else:
+                call.places.append(self._gate)
+            self._calls += 1
+            call.state, call.was_started = "running", True
+            if self._tracer is not None:
+                self._begin_trace(call, self._tracer)
+            if call.sinks and not plan.is_elsewhere:
+                call.is_told = True
+                teller.executing(
+                    call.sinks, plan, call.call_id, call.name, call.arguments
+                )
+            if self._settings.retries:
+                value = await self._repeated(call)
+            else:
+                value = await self._runner.value(call)
+            result = self._success(call, value)
+        except ToolkitError as error:
+            seconds = time.monotonic() - call.started
+            result = failure(error, call.name, call.call_id, seconds)
+        finally:  # also when the caller is cancelled: what started is completed
+            del self._running[call.call_id]
+            if call.was_started:
+                self._complete(call, result)
+            call.end()
+        return result
+
+    async def _let_in(self, call: Call) -> None:
+        """Wait for a person where one is asked, and for the call's turn."""
+        plan = call.plan
+        if plan.needs_approval:
+            await self._approved(call)
+            call.allow(call.allowed, time.monotonic())
+            self._admission.authorize(call.name, plan.listed)  # it may be later now
+        for gate in (self._gate, *plan.gates):
+            if call.stop_error is not None:  # while it was let in here, or approved
+                raise call.stop_error
+            if not gate.try_enter():
+                await self._wait_at(gate, call)
+            call.places.append(gate)
+        if call.stop_error is not None:
+            raise call.stop_error
+
+    async def _wait_at(self, gate: Gate, call: Call) -> None:
+        entering = call.loop.create_task(
+            gate.enter(self.user_context.user_id, call.deadline)
+        )
+        call.give_up = entering.cancel
+        try:
+            await asyncio.wait({entering})
+        except BaseException:
+            entering.add_done_callback(partial(_leave_again, gate))
+            entering.cancel()
+            raise
+        finally:
+            call.give_up = None
+        if entering.cancelled():
+            raise call.stop_error or ToolCancelledError(call.name)
+        entering.result()
+
+    async def _approved(self, call: Call) -> None:
+        """Wait until somebody approves the call."""
+        waiter: asyncio.Future[str | None] = call.loop.create_future()
+        self._approvals[call.call_id] = waiter
+        call.state, call.give_up = "approval", waiter.cancel
+        self._teller.approval_required(call)
+        seconds = self._settings.approval_timeout
+        error: ToolkitError | None = ToolCancelledError(call.name)
+        try:
+            await asyncio.wait({waiter}, timeout=seconds)
+            if not waiter.done():
+                error = ApprovalExpiredError(call.name, seconds)
+            elif waiter.cancelled():
+                error = call.stop_error or error
+            else:
+                reason = waiter.result()
+                error = None
+                if reason is not None:
+                    error = ApprovalDeniedError(call.name, reason)
+        finally:
+            call.state, call.give_up = "waiting", None
+            self._approvals.pop(call.call_id, None)
+            self._teller.approval_settled(call, error)
+        if error is not None:
+            raise error
+
+    # --- running ----------------------------------------------------------------------
+
+    def _success(self, call: Call, value: Any) -> ToolResult:  # noqa: ANN401 - whatever the tool returned
+        """Write the value down; raises where it cannot be written."""
+        plan = call.plan
+        if type(value) is Written:
+            data, value = value.json_bytes, self._read(call, value)
+        else:
+            data = plan.listed.tool.signature.dump(call.name, value)
+            if not plan.is_learned:
+                with suppress(Exception):  # it was removed meanwhile, or is odd
+                    self._planner.learn(plan, self._runner.instance(call))
+        seconds = time.monotonic() - call.started
+        return success(value, data, self._max_bytes, call.call_id, call.name, seconds)
+
+    def _read(self, call: Call, written: Written) -> Any:  # noqa: ANN401 - any JSON value
+        try:
+            return written.value()
+        except ValueError:  # a worker's code may send what it likes
+            raise ToolResultError(call.name, "what came is no JSON") from None
+
+    async def _repeated(self, call: Call) -> Any:  # noqa: ANN401 - whatever the tool returns
+        """Run the tool, again where that is allowed and may help."""
+        said = call.plan.definition
+        is_repeatable = said.idempotent is True and not said.streaming
+        attempts = 1 + (self._settings.retries if is_repeatable else 0)
+        for attempt in range(1, attempts + 1):
+            try:
+                return await self._runner.value(call)
+            except ToolkitError as error:
+                pause = pause_before(attempt, self._settings.retry_delay)
+                is_last = attempt == attempts or call.stop_error is not None
+                if is_last or not may_repeat(error) or not call.has_time(pause):
+                    raise
+                logger.warning("call %s failed; it is tried again", call.call_id)
+                await self._rest(call, pause)
+        raise AssertionError  # the last attempt returns or raises
+
+    async def _rest(self, call: Call, seconds: float) -> None:
+        """Wait before another attempt; raises where the call is given up meanwhile."""
+        waiter: asyncio.Future[None] = call.loop.create_future()
+        call.give_up = waiter.cancel
+        try:
+            await asyncio.wait({waiter}, timeout=seconds)
+        finally:
+            call.give_up = None
+        if call.stop_error is not None:
+            raise call.stop_error
+
+    async def _go_on(
+        self,
+        plan: Plan,
+        value: Any,  # noqa: ANN401 - whatever the tool returned
+        name: str,
+        call_id: str,
+        started: float,
+    ) -> ToolResult:
+        """End a direct call whose tool returned something that is to be awaited."""
+        call = self._call(plan, name, call_id, started, {}, None, None)
+        call.state, call.was_started = "running", True
+        call.is_told = bool(call.sinks)  # that it executes, they were told already
+        self._running[call_id] = call
+        result = None
+        try:
+            value = await self._runner.awaited(call, value)
+            data = plan.listed.tool.signature.dump(name, value)
+            seconds = time.monotonic() - started
+            result = success(value, data, self._max_bytes, call_id, name, seconds)
+        except ToolkitError as error:
+            result = failure(error, name, call_id, time.monotonic() - started)
+        finally:
+            self._running.pop(call_id, None)
+            self._complete(call, result)
+            call.end()
+        return result
+
+    # --- afterwards -------------------------------------------------------------------
+
+    def _complete(self, call: Call, result: ToolResult | None) -> None:
+        self._failed += result is None or not result.ok
+        call.state = "ended"  # what it says from now on is not told
+        if call.is_told:
+            seconds = time.monotonic() - call.started
+            self._teller.completed(call.sinks, call.call_id, call.name, result, seconds)
+        if call.end_trace is not None:
+            call.end_trace(result)
+
+    def _begin_trace(self, call: Call, tracer: CallTracer) -> None:
+        call.context = contextvars.copy_context()
+        started = StartedCall(
+            call_id=call.call_id,
+            name=call.name,
+            definition=call.plan.definition,
+            user=self.user_context,
+            arguments=partial(self._teller.shown, call),
+        )
+        call.end_trace = call.context.run(tracer.begin, started)
+
+    def _stop(self, call: Call, error: ToolkitError) -> None:
+        with suppress(RuntimeError):  # its loop has ended, and the call with it
+            call.loop.call_soon_threadsafe(call.stop, error)
+
+    def _forget_plans(self) -> None:
+        self._plans = {}
+
+
+def _leave_again(gate: Gate, entering: asyncio.Task[None]) -> None:
+    """Give back a place that was got just when nobody wanted it any more."""
+    if not entering.cancelled() and entering.exception() is None:
+        gate.leave()

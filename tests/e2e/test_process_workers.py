@@ -341,7 +341,7 @@ async def test_parts_and_progress_come_while_the_call_runs(
     told: list[Any] = []
     more = {
         "emit": lambda kind, value: told.append((kind, value)),
-        "on_start": lambda text: told.append(("start", text)),
+        "on_start": lambda text, _synonyms: told.append(("start", text)),
         "on_end": lambda: told.append("end"),
     }
     assert await run(executor, "count", {"to": "2"}, **more) == [0, 1]

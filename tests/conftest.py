@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,16 @@ PHASE_OF_FOLDER: Final = {
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Let no test, and nothing that one starts, touch the user's own cache."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what collecting made out of all later garbage collections.
+
+    Tests that look for what is left behind collect often; thousands of collected tests
+    would be walked each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -37,11 +37,12 @@ from toolkit.executors import Written
 from toolkit.executors.choice import Executors
 from toolkit.executors.loading import watch
 from toolkit.failures import Failures
-from toolkit.limits import Gate, ToolLimits, UserShare
-from toolkit.plans import Call, Plan, Planner
+from toolkit.limits import Gate, UserShare, shortest
+from toolkit.loops import call_soon
+from toolkit.plans import Call, CallRules, Plan, Planner
 from toolkit.policy import AccessPolicy
 from toolkit.repeats import Repeats, may_repeat, pause_before, plain_dict
-from toolkit.results import ToolResult, failure, success
+from toolkit.results import ToolResult, failure
 from toolkit.running import Runner
 from toolkit.settings import Settings
 from toolkit.signature import Arguments
@@ -55,20 +56,7 @@ logger = logging.getLogger("toolkit.dispatch")
 class CallFlow:
     """One user's calls on their way. The part of a dispatcher that is not public.
 
-    Args:
-        registry: This user's tools.
-        user_context: Who calls.
-        policy: Who may see and call what.
-        settings: Deadlines, limits and what is redacted.
-        executors: What runs the tools.
-        limits: The operator's limits of single tools; by default as in `settings`.
-        share: What the user has of this process; by default a share of its own.
-        sinks: Told every event; must not block.
-        authorizers: Asked before each call; they can only deny.
-        catalog: All tools there are; consulted only to explain a refusal to a user who
-            may have it explained.
-        secrets: The user's secrets, for the tools they call.
-        tracer: Told each call that starts and ends, if it is on by now.
+    Takes the arguments that `toolkit.dispatch.UnifiedToolDispatcher` explains.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one call, all named
@@ -79,7 +67,7 @@ class CallFlow:
         policy: AccessPolicy,
         settings: Settings,
         executors: Executors,
-        limits: ToolLimits | None = None,
+        rules: CallRules | None = None,
         share: UserShare | None = None,
         sinks: Iterable[Sink] = (),
         authorizers: Iterable[Authorizer] = (),
@@ -94,7 +82,6 @@ class CallFlow:
         self._max_bytes = settings.max_result_bytes
         self._tracer = tracer if tracer is not None and tracer.is_on else None
         self._inline = executors.inline
-        self._secrets = secrets
         self._share = share or UserShare(user_context.user_id)
         self._admission = Admission(
             registry,
@@ -107,7 +94,7 @@ class CallFlow:
             user=user_context,
             settings=settings,
             executors=executors,
-            limits=limits or ToolLimits(settings),
+            rules=rules or CallRules(settings),
             share=self._share,
             secrets=secrets,
             is_guarded=bool(self._admission.authorizers),
@@ -168,10 +155,7 @@ class CallFlow:
     ) -> Call:
         sinks = self._sinks if on_event is None else (*self._sinks, on_event)
         call = Call(plan, name, call_id, started, checked, sinks)
-        seconds = plan.seconds if timeout is None else plan.allowed(timeout)
-        if seconds is not None:
-            call.allowed = seconds
-            call.deadline = started + seconds
+        call.allow(plan.allowed(timeout), started)
         return call
 
     async def _planned(
@@ -241,8 +225,8 @@ class CallFlow:
         loading = listed.tool.begin_loading()
         waiter = watch(loading)
         self._loading.add(waiter)
-        limits = (self._settings.default_timeout, listed.current.timeout, timeout)
-        allowed = min((one for one in limits if one is not None), default=None)
+        default = self._settings.default_timeout
+        allowed = shortest(default, listed.current.timeout, timeout)
         left = None if allowed is None else started + allowed - time.monotonic()
         try:
             await asyncio.wait({waiter}, timeout=left)
@@ -271,9 +255,7 @@ class CallFlow:
         try:
             earlier = repeats.find(key, call.name, arguments)
         except ToolkitError as error:
-            return failure(
-                error, call.name, call.call_id, time.monotonic() - call.started
-            )
+            return call.failed(error)
         if earlier is not None:
             return await self._joined(call, earlier, timeout)
         result = None
@@ -282,10 +264,7 @@ class CallFlow:
         finally:
             if result is None:  # its caller was cancelled; whoever repeats it is told
                 gone = ToolCancelledError(call.name, "its first caller was cancelled")
-                kept = failure(
-                    gone, call.name, call.call_id, time.monotonic() - call.started
-                )
-                repeats.settle(key, kept, is_kept=call.was_started)
+                repeats.settle(key, call.failed(gone), is_kept=call.was_started)
             else:
                 repeats.settle(key, result, is_kept=call.was_started)
         return result
@@ -311,8 +290,7 @@ class CallFlow:
                 waiter.cancel()
         if earlier.done():
             return earlier.result()
-        late = ToolTimeoutError(call.name, timeout or 0.0)
-        return failure(late, call.name, call.call_id, time.monotonic() - call.started)
+        return call.failed(ToolTimeoutError(call.name, timeout or 0.0))
 
     async def _taken(self, call: Call) -> ToolResult:
         """Limit and run; from here on the call can be cancelled by its id."""
@@ -339,8 +317,7 @@ class CallFlow:
                 value = await self._runner.value(call)
             result = self._success(call, value)
         except ToolkitError as error:
-            seconds = time.monotonic() - call.started
-            result = failure(error, call.name, call.call_id, seconds)
+            result = call.failed(error)
         finally:  # also when the caller is cancelled: what started is completed
             del self._running[call.call_id]
             if call.was_started:
@@ -415,12 +392,11 @@ class CallFlow:
         if type(value) is Written:
             data, value = value.json_bytes, self._read(call, value)
         else:
-            data = plan.listed.tool.signature.dump(call.name, value)
+            data = plan.dump(call.name, value)
             if not plan.is_learned:
                 with suppress(Exception):  # it was removed meanwhile, or is odd
                     self._planner.learn(plan, self._runner.instance(call))
-        seconds = time.monotonic() - call.started
-        return success(value, data, self._max_bytes, call.call_id, call.name, seconds)
+        return call.succeeded(value, data, self._max_bytes)
 
     def _read(self, call: Call, written: Written) -> Any:  # noqa: ANN401 - any JSON value
         try:
@@ -472,11 +448,9 @@ class CallFlow:
         result = None
         try:
             value = await self._runner.awaited(call, value)
-            data = plan.listed.tool.signature.dump(name, value)
-            seconds = time.monotonic() - started
-            result = success(value, data, self._max_bytes, call_id, name, seconds)
+            result = call.succeeded(value, plan.dump(name, value), self._max_bytes)
         except ToolkitError as error:
-            result = failure(error, name, call_id, time.monotonic() - started)
+            result = call.failed(error)
         finally:
             self._running.pop(call_id, None)
             self._complete(call, result)
@@ -489,8 +463,8 @@ class CallFlow:
         self._failed += result is None or not result.ok
         call.state = "ended"  # what it says from now on is not told
         if call.is_told:
-            seconds = time.monotonic() - call.started
-            self._teller.completed(call.sinks, call.call_id, call.name, result, seconds)
+            sinks, seconds = call.sinks, call.seconds
+            self._teller.completed(sinks, call.call_id, call.name, result, seconds)
         if call.end_trace is not None:
             call.end_trace(result)
 
@@ -506,8 +480,7 @@ class CallFlow:
         call.end_trace = call.context.run(tracer.begin, started)
 
     def _stop(self, call: Call, error: ToolkitError) -> None:
-        with suppress(RuntimeError):  # its loop has ended, and the call with it
-            call.loop.call_soon_threadsafe(call.stop, error)
+        call_soon(call.loop, call.stop, error)
 
     def _forget_plans(self) -> None:
         self._plans = {}

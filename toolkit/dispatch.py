@@ -9,7 +9,6 @@ Every other call takes the same steps in `_whole_way`.
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from contextvars import copy_context
 from types import FrameType
 from typing import Any, Final
@@ -20,14 +19,16 @@ from toolkit.errors import ToolCancelledError, ToolResultError
 from toolkit.events import Sink
 from toolkit.executors.call_task import CallTask
 from toolkit.executors.inline import is_key_press
+from toolkit.loops import call_soon
 from toolkit.plans import Call, Plan
-from toolkit.results import OpenResult, ToolCall, ToolResult, cut, failure, success
+from toolkit.results import OpenResult, ToolCall, ToolResult, cut, failure
 from toolkit.running import is_awaited
 from toolkit.signature import Arguments
 
 __all__ = ["ToolCall", "ToolResult", "UnifiedToolDispatcher"]
 
 _NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
+_TEXTS: Final = (bytes, str, bytearray)
 _WAITS: Final = "it waits for something, though its code has nothing to wait for"
 
 
@@ -40,7 +41,7 @@ class UnifiedToolDispatcher(CallFlow):
         policy: Who may see and call what.
         settings: Deadlines, limits and what is redacted.
         executors: What runs the tools.
-        limits: The operator's limits of single tools; by default as in `settings`.
+        rules: The operator's rules of calls; by default as in `settings`.
         share: What the user has of this process; by default a share of its own.
         sinks: Told every event; must not block.
         authorizers: Asked before each call; they can only deny.
@@ -98,11 +99,8 @@ class UnifiedToolDispatcher(CallFlow):
             )
         call_id = f"{self._prefix}{next(self._numbers)}"
         try:
-            kind = type(arguments)
-            if kind is bytes or kind is str:
+            if isinstance(arguments, _TEXTS):
                 checked = plan.check_json(arguments)
-            elif isinstance(arguments, bytearray):
-                checked = plan.check_json(bytes(arguments))
             else:
                 checked = plan.check_python(arguments)
         except KeyboardInterrupt:
@@ -181,21 +179,17 @@ class UnifiedToolDispatcher(CallFlow):
         call.state = "running"
         call.is_told = bool(call.sinks)
         call.give_up = task.stop
-        seconds = plan.seconds
-        if seconds is not None:
-            call.allowed, call.deadline = seconds, started + seconds
-            part.deadlines.watch(call)
+        call.allow(plan.seconds, started)
+        part.deadlines.watch(call)
         self._running[call_id] = call
         result: ToolResult | None = None
         try:
             value = await task
             if type(value) not in plan.inert:
                 value = await self._runner.awaited(call, value)
-            data, took = plan.dump(name, value), time.monotonic() - started
-            result = success(value, data, self._max_bytes, call_id, name, took)
+            result = call.succeeded(value, plan.dump(name, value), self._max_bytes)
         except BaseException as raised:  # noqa: BLE001 - a tool must not take others down
-            error = self._runner.fault(call, task, raised)
-            result = failure(error, name, call_id, time.monotonic() - started)
+            result = call.failed(self._runner.fault(call, task, raised))
         finally:
             part.deadlines.drop(call)
             del self._running[call_id]
@@ -211,13 +205,12 @@ class UnifiedToolDispatcher(CallFlow):
 
     def running(self) -> tuple[ToolCall, ...]:
         """Return the calls that have not ended, the oldest first."""
-        now = time.monotonic()
         return tuple(
             ToolCall(
                 call_id=call.call_id,
                 tool=call.name,
                 state=call.state,
-                seconds=now - call.started,
+                seconds=call.seconds,
                 deadline=call.deadline,
             )
             for call in tuple(self._running.values())
@@ -273,8 +266,7 @@ class UnifiedToolDispatcher(CallFlow):
         for call in tuple(self._running.values()):
             self._stop(call, ToolCancelledError(call.name))
         for waiter in tuple(self._loading):
-            with suppress(RuntimeError):  # its loop has ended, and the call with it
-                waiter.get_loop().call_soon_threadsafe(waiter.cancel)
+            call_soon(waiter.get_loop(), waiter.cancel)
 
     async def aclose(self, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - bounds the wait, not the work
         """Close, and wait up to `timeout` seconds until the async tools have ended."""
@@ -301,8 +293,7 @@ class UnifiedToolDispatcher(CallFlow):
             if not waiter.done():
                 waiter.set_result(reason)
 
-        with suppress(RuntimeError):  # its loop has ended, and the call with it
-            waiter.get_loop().call_soon_threadsafe(settle)
+        call_soon(waiter.get_loop(), settle)
         return True
 
     def _failed_at_once(

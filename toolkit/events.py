@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
 
-from pydantic_core import from_json, to_json, to_jsonable_python
+from pydantic_core import from_json, to_json
 
 from toolkit.context import REDACTED, Secrets
 
@@ -32,28 +32,13 @@ class EventType(StrEnum):
     TOOL_COMPLETED = "tool_completed"
 
 
-class CheckedArguments(dict[str, Any]):
-    """Checked arguments, by parameter name. Belongs to one call.
-
-    Attributes:
-        synonyms: The names of each field that goes by several, at any depth.
-    """
-
-    __slots__ = ("synonyms",)
-
-    def __init__(
-        self, values: Mapping[str, Any], synonyms: tuple[frozenset[str], ...] = ()
-    ) -> None:
-        super().__init__(values)
-        self.synonyms = synonyms
-
-
 @dataclass(frozen=True, slots=True)
 class Blanks:
     """What is blanked out of an event's arguments. Immutable; for one tool.
 
     Attributes:
-        names: Names of fields whose values are blanked out, compared without case.
+        names: Names of fields whose values are blanked out, at every depth; compared
+            whole and without case: ``monkey`` holds no key.
         synonyms: The names of each field that goes by several; one of them in `names`
             stands for all.
         secrets: This user's secrets, whose values are blanked out of every text.
@@ -290,20 +275,6 @@ Sink = Callable[[ToolEvent], None]
 CatalogSink = Callable[[CatalogEvent], None]
 
 E = TypeVar("E", ToolEvent, CatalogEvent)
-
-
-def redact(value: object, secret_fields: frozenset[str]) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a JSON copy of `value` with the values of secret fields blanked out.
-
-    Field names are compared whole and without case, at every depth; ``monkey`` holds
-    no key. In `CheckedArguments` a field is secret by any of its names.
-
-    >>> redact({"user": "ann", "auth": [{"Token": "t"}]}, frozenset({"token"}))
-    {'user': 'ann', 'auth': [{'Token': '[redacted]'}]}
-    """
-    synonyms = value.synonyms if isinstance(value, CheckedArguments) else ()
-    names = Blanks(secret_fields, synonyms).folded()
-    return _blank(to_jsonable_python(value, serialize_unknown=True), names)
 
 
 def _blank(value: Any, fields: frozenset[str]) -> Any:  # noqa: ANN401 - any JSON value

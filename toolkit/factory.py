@@ -20,7 +20,8 @@ from toolkit.errors import (
 )
 from toolkit.events import Sink
 from toolkit.executors.choice import Executors
-from toolkit.limits import Shares, ToolLimits, UserShare
+from toolkit.limits import Shares, UserShare
+from toolkit.plans import CallRules
 from toolkit.policy import AccessPolicy
 from toolkit.settings import Settings
 from toolkit.system import Extras, UserToolSystem
@@ -114,7 +115,7 @@ class UserContextToolFactory:
         self._own_sinks = tuple(sinks)
         self._sinks = (*self._own_sinks, *self.catalog.hooks.observers)
         self._tracer = tracer
-        self._limits = ToolLimits(self.settings)
+        self._rules = CallRules(self.settings)
         self._views = _Views(self.catalog, self.policy)
         self._compiled = _Compiled()
         self._published = _Published(self.catalog)
@@ -146,7 +147,8 @@ class UserContextToolFactory:
         other.shares = self.shares
         other._compiled = self._compiled
         if settings.tool_limits == self.settings.tool_limits:
-            other._limits = self._limits  # who runs now counts on
+            limits = self._rules.limits  # who runs now counts on
+            other._rules = CallRules(settings, limits=limits)
         return other
 
     def create_user_tool_system(
@@ -226,7 +228,7 @@ class UserContextToolFactory:
             policy=self.policy,
             settings=self.settings,
             executors=self.executors,
-            limits=self._limits,
+            rules=self._rules,
             share=share,
             sinks=(*self._sinks, *sinks),
             authorizers=self.catalog.hooks.authorizers,

@@ -9,17 +9,22 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from contextlib import suppress
 from math import inf
 from typing import Final
 
 from toolkit.catalog import ListedTool
 from toolkit.errors import CallLimitError
 from toolkit.fairness import FairQueue
+from toolkit.loops import call_here_or_soon
 from toolkit.naming import comparable
 from toolkit.settings import Settings, ToolLimit
 
 MINUTE: Final = 60.0
+
+
+def shortest(*seconds: float | None) -> float | None:
+    """Return the shortest of several limits; None where none of them is one."""
+    return min((one for one in seconds if one is not None), default=None)
 
 
 class _Place:
@@ -36,15 +41,7 @@ class _Place:
 
     def tell(self) -> None:
         """Wake whoever waits in it; from any thread."""
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:  # a worker thread has none
-            here = None
-        if here is self.loop:
-            self.wake()
-            return
-        with suppress(RuntimeError):  # its loop ends just now, and its wait with it
-            self.loop.call_soon_threadsafe(self.wake)
+        call_here_or_soon(self.loop, self.wake)
 
     def renew(self) -> None:
         """Make it wait again, after it was told to look."""
@@ -173,8 +170,8 @@ class Gate:
             place.renew()
         if left is not None and (left <= 0 or (pause is not None and pause > left)):
             raise self._refusal()
-        shortest = min((one for one in (left, pause) if one is not None), default=None)
-        await asyncio.wait({place.waiter}, timeout=shortest)
+        soonest = shortest(left, pause)
+        await asyncio.wait({place.waiter}, timeout=soonest)
         with self._lock:
             self._let_in()
 

@@ -19,9 +19,9 @@ from toolkit.errors import (
 from toolkit.events import Blanks, Sink
 from toolkit.executors import Executor
 from toolkit.executors.choice import ExecutorChoice, Executors
-from toolkit.limits import Gate, ToolLimits, UserShare
+from toolkit.limits import Gate, ToolLimits, UserShare, shortest
 from toolkit.naming import comparable
-from toolkit.results import ToolResult
+from toolkit.results import ToolResult, failure, success
 from toolkit.settings import Settings
 from toolkit.signature import Signature, faults_of
 from toolkit.suspending import may_suspend
@@ -133,9 +133,29 @@ class Plan:
 
     def allowed(self, timeout: float | None) -> float | None:
         """Return the seconds a call may take: the smallest limit there is."""
-        if timeout is None:
-            return self.seconds
-        return timeout if self.seconds is None else min(timeout, self.seconds)
+        return shortest(self.seconds, timeout)
+
+
+class CallRules:
+    """What the operator decided of calls, read once. Process-wide; no user's object.
+
+    Attributes:
+        choice: Which executor runs which tool.
+        approved: Names of tools that wait for approval, in comparable form.
+        limits: The limits of single tools.
+
+    Args:
+        settings: What the operator decided.
+        limits: Limits that calls count towards already, for the same settings of them.
+    """
+
+    __slots__ = ("approved", "choice", "limits")
+
+    def __init__(self, settings: Settings, *, limits: ToolLimits | None = None) -> None:
+        """Read the settings."""
+        self.choice = ExecutorChoice(settings)
+        self.approved = frozenset(map(comparable, settings.approve_tools))
+        self.limits = limits or ToolLimits(settings)
 
 
 class Planner:
@@ -145,7 +165,7 @@ class Planner:
         user: Who calls.
         settings: What the operator decided.
         executors: What runs tools.
-        limits: The operator's limits of single tools.
+        rules: The operator's rules of calls.
         share: What the user has of this process.
         secrets: The user's.
         is_guarded: Whether somebody is asked before each call.
@@ -153,12 +173,10 @@ class Planner:
     """
 
     __slots__ = (
-        "_approved",
-        "_choice",
         "_executors",
         "_is_guarded",
         "_is_watched",
-        "_limits",
+        "_rules",
         "_secrets",
         "_settings",
         "_share",
@@ -171,7 +189,7 @@ class Planner:
         user: UserContext,
         settings: Settings,
         executors: Executors,
-        limits: ToolLimits,
+        rules: CallRules,
         share: UserShare,
         secrets: Secrets,
         is_guarded: bool,
@@ -180,9 +198,8 @@ class Planner:
         """Take over the parts."""
         self._user = user
         self._settings = settings
-        self._choice = ExecutorChoice(settings)
         self._executors = executors
-        self._limits = limits
+        self._rules = rules
         self._share = share
         self._secrets = secrets
         self._is_guarded = is_guarded
@@ -192,11 +209,10 @@ class Planner:
             or settings.calls_per_minute is not None
             or settings.retries > 0
         )
-        self._approved = frozenset(map(comparable, settings.approve_tools))
 
     def is_elsewhere(self, listed: ListedTool) -> bool:
         """Tell whether a tool runs in another process, and is not imported in this."""
-        return self._choice.is_elsewhere(listed)
+        return self._rules.choice.is_elsewhere(listed)
 
     def plan(self, listed: ListedTool) -> Plan:
         """Work out what the calls of a tool need; its code is imported, or elsewhere.
@@ -207,13 +223,12 @@ class Planner:
         plan = Plan()
         plan.listed = listed
         plan.definition = definition = listed.current
-        plan.is_elsewhere = self._choice.is_elsewhere(listed)
+        plan.is_elsewhere = self._rules.choice.is_elsewhere(listed)
         plan.signature = None if plan.is_elsewhere else listed.tool.signature
         plan.executor = self._executor(listed, plan.signature)
         plan.is_inline = plan.executor is self._executors.inline
-        limits = (self._settings.default_timeout, definition.timeout)
-        plan.seconds = min((one for one in limits if one is not None), default=None)
-        plan.gates = self._limits.gates_of(listed, self._share)
+        plan.seconds = shortest(self._settings.default_timeout, definition.timeout)
+        plan.gates = self._rules.limits.gates_of(listed, self._share)
         plan.needs_approval = self._needs_approval(listed, definition)
         synonyms = () if plan.signature is None else plan.signature.contents.synonyms
         secrets = self._secrets or None
@@ -252,9 +267,9 @@ class Planner:
         plan.is_direct = plan.is_quick and not may_suspend(plan.call)
 
     def _executor(self, listed: ListedTool, signature: Signature | None) -> Executor:
-        chosen = self._choice.of(listed)
+        chosen = self._rules.choice.of(listed)
         if chosen is None:
-            is_async = signature is not None and signature.kind.startswith("async")
+            is_async = signature is not None and signature.is_async
             chosen = "inline" if is_async else "threads"
         try:
             return self._executors.named(chosen)
@@ -264,7 +279,7 @@ class Planner:
             ) from error
 
     def _needs_approval(self, listed: ListedTool, definition: ToolDefinition) -> bool:
-        if self._approved and listed.known_names() & self._approved:
+        if self._rules.approved and listed.known_names() & self._rules.approved:
             return True
         return self._settings.approve_destructive and definition.destructive is True
 
@@ -329,6 +344,19 @@ class Call:
         self.sinks = sinks
         self.loop = asyncio.get_running_loop()
         self.places: list[Gate] = []
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it came."""
+        return time.monotonic() - self.started
+
+    def succeeded(self, value: Any, data: bytes, max_bytes: int) -> ToolResult:  # noqa: ANN401 - whatever the tool returned
+        """Return its result, with the value as JSON, cut to a number of bytes."""
+        return success(value, data, max_bytes, self.call_id, self.name, self.seconds)
+
+    def failed(self, error: ToolkitError) -> ToolResult:
+        """Return its result, with an error."""
+        return failure(error, self.name, self.call_id, self.seconds)
 
     def allow(self, seconds: float | None, since: float) -> None:
         """Set the deadline: so many seconds after a time; None: no deadline."""

@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import replace
 from types import CoroutineType
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from toolkit.executors import Delivery, Executor, Job, OnStart, Written
 from toolkit.executors.call_task import CallTask
 from toolkit.executors.inline import InlineExecutor, collect, is_key_press
 from toolkit.failures import Failures
+from toolkit.loops import call_here_or_soon
 from toolkit.plans import Call
 from toolkit.telling import Teller
 from toolkit.tool_registry import ToolRegistry
@@ -194,9 +194,7 @@ class Runner:
         plan = call.plan
         repeatable = plan.definition.idempotent is True
         delivery: Delivery = "at_least_once" if repeatable else "at_most_once"
-        is_async = plan.signature is not None and plan.signature.kind.startswith(
-            "async"
-        )
+        is_async = plan.signature is not None and plan.signature.is_async
         return Job(
             call_id=call.call_id,
             name=call.name,
@@ -261,12 +259,7 @@ class Runner:
                 teller.meanwhile(call, kind, said)
 
         def emit(kind: Literal["part", "progress"], said: object) -> None:
-            said = teller.copy(said)
-            if _running_loop() is loop:
-                tell(kind, said)
-            else:
-                with suppress(RuntimeError):  # the loop has ended
-                    loop.call_soon_threadsafe(tell, kind, said)
+            call_here_or_soon(loop, tell, kind, teller.copy(said))
 
         return emit
 
@@ -284,13 +277,6 @@ class Runner:
                 )
 
         return tell
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:  # a worker thread has none
-        return None
 
 
 def _returning(value: object) -> Callable[[], object]:

@@ -45,7 +45,6 @@ from toolkit.errors import (
     describe_error,
     kind_of_error,
 )
-from toolkit.events import CheckedArguments
 from toolkit.schema import portable_schema, schema_faults
 from toolkit.schema.cores import (
     Contents,
@@ -146,6 +145,11 @@ class Signature:
     argument_serializer: SchemaSerializer
     scalar: type | None
 
+    @property
+    def is_async(self) -> bool:
+        """Whether what the function returns is awaited, or is an async stream."""
+        return self.kind in ("async", "async_generator")
+
     def validate(self, tool: str, arguments: Arguments) -> dict[str, Any]:
         """Check the arguments and return them converted, by name.
 
@@ -158,6 +162,7 @@ class Signature:
                 one fault for each argument, with its path, and never with the value.
             KeyboardInterrupt: The user interrupts.
         """
+        checked: dict[str, Any]
         try:
             if isinstance(arguments, str | bytes | bytearray):
                 checked = self.validator.validate_json(arguments)
@@ -171,7 +176,7 @@ class Signature:
             checked, faults = {}, faults_of(error, self.contents.words)
         if faults:  # raised here, so that it holds nothing of the input as its context
             raise InvalidArgumentsError(tool, faults)
-        return CheckedArguments(checked, self.contents.synonyms)
+        return checked
 
     def inject(
         self, arguments: dict[str, Any], context: ToolContext

@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, Self
 
 from toolkit.events import EventType, Sink, ToolEvent
+from toolkit.loops import call_soon
 
 logger = logging.getLogger(__name__)
 
@@ -122,8 +123,7 @@ class QueueSink:
         """Let the consumer look again. Holds the lock."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            with suppress(RuntimeError):  # its loop has ended, and the consumer with it
-                waiter.get_loop().call_soon_threadsafe(_release, waiter)
+            call_soon(waiter.get_loop(), _release, waiter)
 
     def __len__(self) -> int:
         """Return how many events are queued."""

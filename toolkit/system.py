@@ -14,6 +14,7 @@ from toolkit.dispatch import ToolResult, UnifiedToolDispatcher
 from toolkit.errors import InvalidToolError
 from toolkit.events import Sink
 from toolkit.limits import UserShare
+from toolkit.loops import running_loop
 from toolkit.naming import Collision, ToolName
 from toolkit.signature import Arguments
 from toolkit.tool_registry import ToolRegistry
@@ -211,9 +212,7 @@ class UserToolSystem:
         unclosed = [one for one in instances if not close_now(one)]
         if not unclosed:
             return
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if running_loop() is None:
             asyncio.run(close_later(unclosed))
             return
         names = ", ".join(sorted(type(one).__name__ for one in unclosed))

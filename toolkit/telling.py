@@ -146,10 +146,8 @@ class Teller:
 def _shown(plan: Plan, call_id: str, arguments: Any) -> ShownArguments | None:  # noqa: ANN401 - checked, or JSON
     """Return the arguments as events show them; None when they cannot be shown."""
     try:
-        if type(arguments) is bytes:
-            text = arguments
-        elif plan.signature is None:
-            text = _write(arguments)
+        if plan.signature is None or type(arguments) is bytes:  # checked elsewhere
+            text: bytes = arguments
         else:
             text = plan.signature.arguments_json(arguments)
         return ShownArguments(text, plan.blanks)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -89,12 +89,26 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[*SIZES])
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
+    runs = max(FEWEST_RUNS, options.runs)
+    return report(tables(options.part, options.sizes, runs), options.json)
+
+
+def report(tables: Iterable[Table], json: Path | None) -> int:
+    """Show tables as they come, and count the targets that are missed.
+
+    Args:
+        tables: What is measured, when it is asked for.
+        json: Where to write all figures, if anywhere.
+
+    Returns:
+        The exit status: 1 when a target is missed.
+    """
     found = []
-    for table in tables(options.part, options.sizes, max(FEWEST_RUNS, options.runs)):
+    for table in tables:
         show(table)
         found.append(table)
-    if options.json:
-        options.json.write_text(as_json(found), encoding="utf-8")
+    if json:
+        json.write_text(as_json(found), encoding="utf-8")
     checks = [one for table in found for one in table.checks if one.is_judged]
     missed = sum(not check.is_reached for check in checks)
     print(f"\ntargets missed: {missed} of {len(checks)}")

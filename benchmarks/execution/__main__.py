@@ -15,8 +15,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.discovery.__main__ import show
-from benchmarks.discovery.parts import Table, as_json
+from benchmarks.discovery.__main__ import report
+from benchmarks.discovery.parts import Table
 from benchmarks.execution.calls import asynchronous, synchronous
 from benchmarks.execution.environment import contenders
 from benchmarks.execution.processes import elsewhere
@@ -51,17 +51,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=7, help="of each; at least 5")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
-    found = []
-    for name in options.only or PARTS:
-        for table in PARTS[name](max(FEWEST_RUNS, options.runs)):
-            show(table)
-            found.append(table)
-    if options.json:
-        options.json.write_text(as_json(found), encoding="utf-8")
-    checks = [one for table in found for one in table.checks if one.is_judged]
-    missed = sum(not check.is_reached for check in checks)
-    print(f"\ntargets missed: {missed} of {len(checks)}")
-    return int(missed > 0)
+    runs = max(FEWEST_RUNS, options.runs)
+    parts = [PARTS[name] for name in options.only or PARTS]
+    return report((table for part in parts for table in part(runs)), options.json)
 
 
 if __name__ == "__main__":

@@ -171,11 +171,7 @@ async def mcp() -> AsyncIterator[Contender]:
     for function in numbered():
         many.add_tool(function)
     async with import_module("mcp").Client(server) as client:
-        ways = {
-            "server.call_tool": _parsing(server.call_tool),
-            "client in memory": _parsing(client.call_tool),
-        }
-        yield Contender(ways, many.list_tools)
+        yield Contender(_both_ways(server, client), many.list_tools)
 
 
 @asynccontextmanager
@@ -192,11 +188,14 @@ async def fastmcp() -> AsyncIterator[Contender]:
     for function in numbered():
         many.tool(function)
     async with package.Client(server) as client:
-        ways = {
-            "server.call_tool": _parsing(server.call_tool),
-            "client in memory": _parsing(client.call_tool),
-        }
-        yield Contender(ways, many.list_tools)
+        yield Contender(_both_ways(server, client), many.list_tools)
+
+
+def _both_ways(server: Any, client: Any) -> dict[str, Way]:  # noqa: ANN401 - the contender's own
+    return {
+        "server.call_tool": _parsing(server.call_tool),
+        "client in memory": _parsing(client.call_tool),
+    }
 
 
 @asynccontextmanager

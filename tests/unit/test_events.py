@@ -10,16 +10,11 @@ from datetime import UTC
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
 from tests.unit.hostile import HOSTILE
 from toolkit.context import REDACTED
-from toolkit.events import (
-    CheckedArguments,
-    EventType,
-    ToolEvent,
-    deliver,
-    redact,
-)
+from toolkit.events import Blanks, EventType, ToolEvent, deliver
 from toolkit.settings import REDACTED_FIELDS
 
 CYCLE: dict[str, object] = {}
@@ -31,6 +26,13 @@ def event(**facts: Any) -> ToolEvent:
     ids = ("call_id", "tool", "user_id", "session_id", "thread_id", "run_id")
     given = {one: one[0] for one in ids} | facts
     return ToolEvent(type=EventType.TOOL_EXECUTING, **given)
+
+
+def redact(
+    value: object, names: frozenset[str], synonyms: tuple[frozenset[str], ...] = ()
+) -> Any:
+    """Show a value as an event shows arguments."""
+    return Blanks(names, synonyms).read(to_json(value, serialize_unknown=True))
 
 
 @pytest.mark.parametrize(
@@ -72,8 +74,8 @@ def test_an_argument_is_secret_by_any_of_its_names() -> None:
     """A parameter `pw` that callers write as `password`, and the other way (B29)."""
     names = (frozenset({"pw", "Password"}), frozenset({"q", "query"}))
     for key in ("pw", "Password"):
-        given = CheckedArguments({key: "p", "nested": [{key: 1}], "q": 2}, names)
-        assert redact(given, REDACTED_FIELDS) == {
+        given = {key: "p", "nested": [{key: 1}], "q": 2}
+        assert redact(given, REDACTED_FIELDS, names) == {
             key: REDACTED,
             "nested": [{key: REDACTED}],
             "q": 2,

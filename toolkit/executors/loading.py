@@ -2,8 +2,9 @@
 
 import asyncio
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any
+
+from toolkit.loops import call_soon
 
 
 def watch(loading: Future[Any]) -> asyncio.Future[None]:
@@ -19,9 +20,5 @@ def watch(loading: Future[Any]) -> asyncio.Future[None]:
         if not waiter.done():
             waiter.set_result(None)
 
-    def tell(_: object) -> None:
-        with suppress(RuntimeError):  # its loop has ended, and who waited with it
-            loop.call_soon_threadsafe(wake)
-
-    loading.add_done_callback(tell)
+    loading.add_done_callback(lambda _: call_soon(loop, wake))
     return waiter

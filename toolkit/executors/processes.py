@@ -6,7 +6,6 @@ process pools here is said in `toolkit.executors.children`.
 
 import asyncio
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from toolkit.executors import Job
 from toolkit.executors.children import Orders
 from toolkit.executors.pool import Pool, Worker
 from toolkit.executors.sandbox import Sandbox
+from toolkit.loops import call_soon, running_loop
 
 
 class ProcessExecutor:
@@ -123,8 +123,7 @@ class ProcessExecutor:
         """
         self.orders = replace(self.orders, left_out=left_out)
         for pool in self._all_pools():
-            with suppress(RuntimeError):  # its loop has ended
-                pool.loop.call_soon_threadsafe(pool.renew)
+            call_soon(pool.loop, pool.renew)
 
     def statistics(self) -> dict[str, int]:
         """Return counts.
@@ -205,7 +204,7 @@ class ProcessExecutor:
             worker.end()
         with self._lock:
             self._pools.pop(pool.loop, None)
-        if not pool.loop.is_running() or _is_here(pool.loop):
+        if not pool.loop.is_running() or running_loop() is pool.loop:
             pool.drop()
             return
         dropped = threading.Event()
@@ -214,13 +213,5 @@ class ProcessExecutor:
             pool.drop()
             dropped.set()
 
-        with suppress(RuntimeError):  # it has closed meanwhile
-            pool.loop.call_soon_threadsafe(drop)
+        if call_soon(pool.loop, drop):
             dropped.wait(1.0)  # a loop that waits for this thread must not hang it
-
-
-def _is_here(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

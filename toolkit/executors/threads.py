@@ -5,13 +5,13 @@ import contextvars
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final
 
 from toolkit.executors import Job
 from toolkit.executors.inline import collect
 from toolkit.fairness import FairQueue
+from toolkit.loops import call_soon
 
 _SPARE: Final = 8
 """One thread of so many is kept for users who have none: they never wait for others."""
@@ -215,8 +215,7 @@ class ThreadExecutor:
             work.end()
         elif work.inner is not None:
             loop, task = work.inner
-            with suppress(RuntimeError):  # it has just ended
-                loop.call_soon_threadsafe(task.cancel)
+            call_soon(loop, task.cancel)
 
     def _work(self, worker: _Worker) -> None:
         inbox = worker.inbox
@@ -225,8 +224,7 @@ class ThreadExecutor:
             value, error = _outcome(work)
             following, is_over = self._finish(worker, work)
             work.end()  # first, so that the caller's next call finds the place free
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                work.loop.call_soon_threadsafe(_settle, work.future, value, error)
+            call_soon(work.loop, _settle, work.future, value, error)
             del work, value, error  # an idle thread keeps no user's object alive
             if is_over:
                 return

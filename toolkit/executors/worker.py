@@ -41,6 +41,7 @@ from toolkit.errors import (
 from toolkit.executors.frames import MAX_BODY_BYTES, FrameReader, pack
 from toolkit.guards import pydantic_ready
 from toolkit.origin import Origin
+from toolkit.signature import Signature
 
 _TRACE_LENGTH: Final = 16_384  # of a traceback's text; its end says most
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG, prctl(2)
@@ -157,7 +158,7 @@ class Worker:
             answer = one.begin(body)
             if answer is None:
                 signature = one.tool.signature
-                if signature.kind in ("async", "async_generator"):
+                if signature.is_async:
                     answer = self._loop.run(one.run_async())
                 else:
                     fresh = contextvars.copy_context()
@@ -200,7 +201,7 @@ class _Call:
         self._arguments = checked
         if self._head["start"]:
             synonyms = [sorted(one) for one in signature.contents.synonyms]
-            self._say({"is": "start", "synonyms": synonyms}, _shown(checked))
+            self._say({"is": "start", "synonyms": synonyms}, _shown(signature, checked))
         return None
 
     def run(self, in_loop: "Callable[[Coroutine[Any, Any, Any]], Any]") -> Any:  # noqa: ANN401 - as `_answer`
@@ -362,10 +363,10 @@ def _trace(error: BaseException) -> str:
         return f"{kind_of_error(error)} (its traceback cannot be shown)"
 
 
-def _shown(checked: Mapping[str, Any]) -> bytes:
+def _shown(signature: Signature, checked: Mapping[str, Any]) -> bytes:
     """Write checked arguments for who looks at events; what cannot be is left out."""
-    with suppress(Exception):  # a plugin's objects may raise
-        return to_json(dict(checked), serialize_unknown=True, inf_nan_mode="null")
+    with suppress(ValueError):  # a plugin's objects may raise
+        return signature.arguments_json(checked)
     return b"{}"
 
 

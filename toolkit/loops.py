@@ -1,0 +1,37 @@
+"""Reaching an event loop, from its own thread or another."""
+
+import asyncio
+from collections.abc import Callable
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread; None where none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def call_soon(
+    loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object
+) -> bool:
+    """Call a function at a loop's next turn; can be called in any thread.
+
+    Returns:
+        False where the loop has ended, and who waited on it with it: nothing is called.
+    """
+    try:
+        loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:
+        return False
+    return True
+
+
+def call_here_or_soon(
+    loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object
+) -> None:
+    """Call a function now where its loop runs in this thread, else as `call_soon`."""
+    if running_loop() is loop:
+        function(*args)
+    else:
+        call_soon(loop, function, *args)

@@ -19,7 +19,7 @@ from toolkit.errors import ToolCancelledError, ToolResultError
 from toolkit.events import Sink
 from toolkit.executors.call_task import CallTask
 from toolkit.executors.inline import is_key_press
-from toolkit.loops import call_soon
+from toolkit.loops import call_soon, release
 from toolkit.plans import Call, Plan
 from toolkit.results import OpenResult, ToolCall, ToolResult, cut, failure
 from toolkit.running import is_awaited
@@ -288,12 +288,7 @@ class UnifiedToolDispatcher(CallFlow):
         waiter = self._approvals.pop(call_id, None)
         if waiter is None:
             return False
-
-        def settle() -> None:
-            if not waiter.done():
-                waiter.set_result(reason)
-
-        call_soon(waiter.get_loop(), settle)
+        call_soon(waiter.get_loop(), release, waiter, reason)
         return True
 
     def _failed_at_once(

@@ -15,7 +15,7 @@ from typing import Final
 from toolkit.catalog import ListedTool
 from toolkit.errors import CallLimitError
 from toolkit.fairness import FairQueue
-from toolkit.loops import call_here_or_soon
+from toolkit.loops import call_here_or_soon, release
 from toolkit.naming import comparable
 from toolkit.settings import Settings, ToolLimit
 
@@ -49,8 +49,7 @@ class _Place:
             self.waiter = self.loop.create_future()
 
     def wake(self) -> None:
-        if not self.waiter.done():
-            self.waiter.set_result(None)
+        release(self.waiter)
 
 
 class Gate:

@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -35,3 +38,9 @@ def call_here_or_soon(
         function(*args)
     else:
         call_soon(loop, function, *args)
+
+
+def release(waiter: asyncio.Future[T | None], answer: T | None = None) -> None:
+    """Let whoever awaits a future go on, unless it does so or gave up already."""
+    if not waiter.done():
+        waiter.set_result(answer)

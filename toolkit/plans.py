@@ -20,6 +20,7 @@ from toolkit.events import Blanks, Sink
 from toolkit.executors import Executor
 from toolkit.executors.choice import ExecutorChoice, Executors
 from toolkit.limits import Gate, ToolLimits, UserShare, shortest
+from toolkit.loops import release
 from toolkit.naming import comparable
 from toolkit.results import ToolResult, failure, success
 from toolkit.settings import Settings
@@ -390,8 +391,8 @@ class Call:
         self.state = "ended"
         if not self.jobs:
             self.leave()
-        if self.ended is not None and not self.ended.done():
-            self.ended.set_result(None)
+        if self.ended is not None:
+            release(self.ended)
 
     def leave(self) -> None:
         """Give back all places; in any thread, also twice."""

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, Self
 
 from toolkit.events import EventType, Sink, ToolEvent
-from toolkit.loops import call_soon
+from toolkit.loops import call_soon, release
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class QueueSink:
         """Let the consumer look again. Holds the lock."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            call_soon(waiter.get_loop(), _release, waiter)
+            call_soon(waiter.get_loop(), release, waiter)
 
     def __len__(self) -> int:
         """Return how many events are queued."""
@@ -144,11 +144,6 @@ class QueueSink:
         if event is None:
             raise StopAsyncIteration
         return event
-
-
-def _release(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():  # its task may have been cancelled
-        waiter.set_result(None)
 
 
 class BackgroundSink:

@@ -223,17 +223,13 @@ class ToolRegistry(UniversalRegistry[Any]):
                 tries again.
             RegistryClosedError: The registry is closed.
         """
-        once, view = self._once, self._view
-        made: object = once.made.get(listed)
+        made: object = self._once.made.get(listed)
         if made is not None:
             return made
-        if self._is_bare_view and view.find(listed.name) is listed:
-            try:
-                return cast(
-                    "object", once.get(listed, listed.tool.instantiate, self._user)
-                )
-            except _SealedError:
-                raise RegistryClosedError(self.name) from None
+        if self._is_bare_view and self._view.find(listed.name) is listed:
+            return cast(
+                "object", self._made(listed, listed.tool.instantiate, self._user)
+            )
         name = listed.name
         with self._lock:
             self._check_closed()

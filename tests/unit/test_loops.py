@@ -2,7 +2,7 @@
 
 import asyncio
 
-from toolkit.loops import call_here_or_soon, call_soon, running_loop
+from toolkit.loops import call_here_or_soon, call_soon, release, running_loop
 
 WAIT = 5  # seconds; a bound, never reached when all is well
 
@@ -41,3 +41,16 @@ async def test_function_of_the_loop_here_is_called_at_once() -> None:
     assert told.get_nowait() == "now"
     await asyncio.to_thread(call_here_or_soon, loop, told.put_nowait, "soon")
     assert await asyncio.wait_for(told.get(), WAIT) == "soon"
+
+
+async def test_waiter_that_went_on_already_is_left_as_it_is() -> None:
+    """The first answer counts, and one that was given up takes none."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[str | None] = loop.create_future()
+    release(waiter, "first")
+    release(waiter, "second")
+    assert await waiter == "first"
+    gone: asyncio.Future[None] = loop.create_future()
+    gone.cancel()
+    release(gone)
+    assert gone.cancelled()

@@ -16,6 +16,8 @@ from asyncio import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, NoReturn
 
+from toolkit.loops import release
+
 Done = Callable[["CallTask"], object]
 """Told of a task that has ended."""
 
@@ -145,8 +147,7 @@ class CallTask:
                 self.cancel()
             else:  # what it waits for may take its time; its caller does not
                 self._cancels += 1
-                if not proxy.done():
-                    proxy.set_result(None)
+                release(proxy)
 
     def _step(self, outer: Any, error: BaseException | None) -> None:  # noqa: ANN401 - a task of any kind
         """Run the coroutine to where it waits next, or to its end."""
@@ -207,7 +208,7 @@ class CallTask:
             self._must_cancel = False
         waits_for._asyncio_future_blocking = False  # noqa: SLF001 - the protocol of `await`
         proxy = self._proxy = self._loop.create_future()
-        waits_for.add_done_callback(_waker(proxy))
+        waits_for.add_done_callback(lambda _: release(proxy))
         try:
             yield from proxy
         finally:
@@ -370,14 +371,6 @@ class CallTask:
 
 def _cancelled(message: object) -> asyncio.CancelledError:
     return asyncio.CancelledError(*(() if message is None else (message,)))
-
-
-def _waker(proxy: asyncio.Future[None]) -> Callable[[object], None]:
-    def wake(_: object) -> None:
-        if not proxy.done():
-            proxy.set_result(None)
-
-    return wake
 
 
 STEP: Final = CallTask._step.__code__  # noqa: SLF001 - this module's own

@@ -4,7 +4,7 @@ import asyncio
 from concurrent.futures import Future
 from typing import Any
 
-from toolkit.loops import call_soon
+from toolkit.loops import call_soon, release
 
 
 def watch(loading: Future[Any]) -> asyncio.Future[None]:
@@ -15,10 +15,5 @@ def watch(loading: Future[Any]) -> asyncio.Future[None]:
     """
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    loading.add_done_callback(lambda _: call_soon(loop, wake))
+    loading.add_done_callback(lambda _: call_soon(loop, release, waiter))
     return waiter

@@ -157,6 +157,38 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
         errors.NoEarlierCatalogError(1),
         "Nothing; the catalog in use is the first one that is kept.",
     ),
+    "AgentError": (
+        errors.AgentError("none of your tables has a column for that"),
+        "What the text says: an agent wrote it for its user.",
+    ),
+    "AgentNotFoundError": (
+        errors.AgentNotFoundError("poet", ("data_agent", "triage_agent")),
+        "Ask one of those that are named, or install the one that is missing.",
+    ),
+    "AgentFailedError": (
+        errors.AgentFailedError("data_agent", "ZeroDivisionError"),
+        "Look into the server's log for the run's id, and tell the agent's author.",
+    ),
+    "AgentTimeoutError": (
+        errors.AgentTimeoutError("data_agent", 120.0),
+        "Ask for less at once, or raise `server.run_timeout`.",
+    ),
+    "AgentDepthError": (
+        errors.AgentDepthError("data_agent", 4),
+        "Tell the agents' authors: they ask each other in a circle.",
+    ),
+    "RunCancelledError": (
+        errors.RunCancelledError("data_agent", "it was cancelled by its user"),
+        "Ask again, if it was not meant.",
+    ),
+    "RunEndedError": (
+        errors.RunEndedError("data_agent"),
+        "Let the agent await all that it starts before its `run` returns.",
+    ),
+    "ModelNotConfiguredError": (
+        errors.ModelNotConfiguredError("data_agent"),
+        "Set a model in `[agents.model]`, or let the agent ask `run.has_model` first.",
+    ),
     "InvalidNameError": (
         errors.InvalidNameError("my tool", "use 1 to 64 of a-z A-Z 0-9 _ and -"),
         "Choose a name that fits.",

@@ -202,9 +202,7 @@ class Run:
 
         result: ToolResult | None = None
         try:
-            result = await self.host.system.execute(
-                tool, arguments, timeout=self.time_left() or 0.001, on_event=hear
-            )
+            result = await self.host.system.execute(tool, arguments, on_event=hear)
         finally:
             for event in ended:
                 self._told_completed(event, result)

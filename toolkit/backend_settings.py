@@ -42,8 +42,8 @@ def _leeway(name: str, value: Any) -> float:  # noqa: ANN401 - to be judged
 def _origins(name: str, value: object) -> frozenset[str]:
     origins: frozenset[str] = checks.name_set(name, value)
     for origin in origins:
-        scheme, separator, host = origin.partition("://")
-        if scheme not in ("http", "https") or not separator or set(host) & set("/*?#@"):
+        scheme, _, host = origin.partition("://")
+        if scheme not in ("http", "https") or not host or set(host) & set("/*?#@"):
             remedy = "give origins such as https://chat.example.com, each in full"
             raise ConfigurationError(name, origin, remedy)
     return frozenset(origin.lower() for origin in origins)
@@ -51,7 +51,7 @@ def _origins(name: str, value: object) -> frozenset[str]:
 
 def _secret(name: str, value: object) -> str | None:
     if isinstance(value, str) and "-----BEGIN" in value:
-        remedy = "this is a key, not a secret; put it in a file for public_key_file"
+        remedy = "this is a key, not a secret; give its file as public_key_file"
         raise ConfigurationError(name, checks.HIDDEN, remedy)
     secret: str | None = checks.optional_text(name, value)
     return secret

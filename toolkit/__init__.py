@@ -12,6 +12,7 @@ Every public name below can be imported from here. Names load on first use, so
 TYPE_CHECKING = False  # type checkers know the name; importing typing takes 5 ms
 if TYPE_CHECKING:
     from toolkit.adapters import adapt_tool
+    from toolkit.agent import Agent, AgentAnswer, AgentRun
     from toolkit.app import Toolkit
     from toolkit.catalog import ToolCatalog
     from toolkit.context import ToolContext, UserContext
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from toolkit.discovery.report import DiscoveryReport
     from toolkit.dispatch import ToolCall, ToolResult, UnifiedToolDispatcher
     from toolkit.errors import (
+        AgentDepthError,
+        AgentError,
+        AgentFailedError,
+        AgentNotFoundError,
+        AgentTimeoutError,
         ApprovalDeniedError,
         ApprovalExpiredError,
         CallLimitError,
@@ -38,12 +44,15 @@ if TYPE_CHECKING:
         InvalidUserContextError,
         MissingExtraError,
         MissingSecretError,
+        ModelNotConfiguredError,
         NoEarlierCatalogError,
         PluginLoadError,
         RegistrationRejectedError,
         RegistryClosedError,
         RegistryError,
         RegistryFrozenError,
+        RunCancelledError,
+        RunEndedError,
         SandboxUnavailableError,
         ToolAccessError,
         ToolCallError,
@@ -78,6 +87,14 @@ __version__ = "0.1.0"  # pyproject.toml reads it from here
 _MODULE_OF = {
     "AccessPolicy": "toolkit.policy",
     "adapt_tool": "toolkit.adapters",
+    "Agent": "toolkit.agent",
+    "AgentAnswer": "toolkit.agent",
+    "AgentDepthError": "toolkit.errors",
+    "AgentError": "toolkit.errors",
+    "AgentFailedError": "toolkit.errors",
+    "AgentNotFoundError": "toolkit.errors",
+    "AgentRun": "toolkit.agent",
+    "AgentTimeoutError": "toolkit.errors",
     "ApprovalDeniedError": "toolkit.errors",
     "ApprovalExpiredError": "toolkit.errors",
     "CallLimitError": "toolkit.errors",
@@ -101,6 +118,7 @@ _MODULE_OF = {
     "InvalidUserContextError": "toolkit.errors",
     "MissingExtraError": "toolkit.errors",
     "MissingSecretError": "toolkit.errors",
+    "ModelNotConfiguredError": "toolkit.errors",
     "NoEarlierCatalogError": "toolkit.errors",
     "Origin": "toolkit.origin",
     "PluginLoadError": "toolkit.errors",
@@ -109,6 +127,8 @@ _MODULE_OF = {
     "RegistryError": "toolkit.errors",
     "RegistryFrozenError": "toolkit.errors",
     "RejectionReason": "toolkit.contract",
+    "RunCancelledError": "toolkit.errors",
+    "RunEndedError": "toolkit.errors",
     "SandboxUnavailableError": "toolkit.errors",
     "Settings": "toolkit.settings",
     "Tool": "toolkit.tools",
@@ -145,6 +165,14 @@ _MODULE_OF = {
 
 __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "AccessPolicy",
+    "Agent",
+    "AgentAnswer",
+    "AgentDepthError",
+    "AgentError",
+    "AgentFailedError",
+    "AgentNotFoundError",
+    "AgentRun",
+    "AgentTimeoutError",
     "ApprovalDeniedError",
     "ApprovalExpiredError",
     "CallLimitError",
@@ -164,6 +192,7 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "InvalidUserContextError",
     "MissingExtraError",
     "MissingSecretError",
+    "ModelNotConfiguredError",
     "NoEarlierCatalogError",
     "Origin",
     "PluginLoadError",
@@ -172,6 +201,8 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "RegistryError",
     "RegistryFrozenError",
     "RejectionReason",
+    "RunCancelledError",
+    "RunEndedError",
     "SandboxUnavailableError",
     "Settings",
     "Tool",

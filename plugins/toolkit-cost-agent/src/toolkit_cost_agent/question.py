@@ -30,10 +30,8 @@ _AIMS: Final[tuple[tuple[Aim, str], ...]] = (
         "plan",
         (
             r"optimi[sz]\w*|sav(?:e|ing|ings)\b(?! plans?)|reduc\w*|cut\b|lower my|"
-            r"wast\w*|"
-            r"cheaper (?:way|option)|recommend\w*|idle|unused|"
-            r"too (?:much|high|expensive)|"
-            r"sparen|senken|réduire|economizar|ahorrar"
+            r"wast\w*|cheaper (?:way|option)|recommend\w*|idle|unused|"
+            r"too (?:much|high|expensive)|sparen|senken|réduire|economizar|ahorrar"
         ),
     ),
     (
@@ -44,9 +42,8 @@ _AIMS: Final[tuple[tuple[Aim, str], ...]] = (
         "movers",
         (
             r"dearer|more expensive|cheaper|increas\w*|decreas\w*|gr[eo]w\w*|"
-            r"ris(?:e|en|ing)|"
-            r"rose|went (?:up|down)|go(?:ne|ing)? (?:up|down)|chang\w*|movers?|moved|"
-            r"compared (?:to|with)|trend\w*"
+            r"ris(?:e|en|ing)|rose|went (?:up|down)|go(?:ne|ing)? (?:up|down)|"
+            r"chang\w*|movers?|moved|compared (?:to|with)|trend\w*"
         ),
     ),
     (
@@ -59,8 +56,8 @@ _AIMS: Final[tuple[tuple[Aim, str], ...]] = (
     (
         "spend",
         (
-            r"spen[dt]\w*|costs?|bill\w*|charges?|paid|pay|how much|expens\w*|invoices?|"
-            r"kosten|ausgaben|coûts?|costos?|costes?|gastos?"
+            r"spen[dt]\w*|costs?|bill\w*|charges?|paid|pay|how much|expens\w*|"
+            r"invoices?|kosten|ausgaben|coûts?|costos?|costes?|gastos?"
         ),
     ),
 )

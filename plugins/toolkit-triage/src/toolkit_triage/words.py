@@ -52,7 +52,12 @@ def words_of(text: str) -> dict[str, str]:
 
 def stem(word: str) -> str:
     """Return a word without its ending, in lower case; short words stay whole."""
-    low = word.casefold().replace("isation", "ization").replace("ise", "ize")
+    root = _without_ending(word.casefold())
+    is_british = root.endswith("is") and len(root) > _SHORTEST
+    return f"{root[:-1]}z" if is_british else root
+
+
+def _without_ending(low: str) -> str:
     for ending in _ENDINGS:
         if low.endswith(ending) and len(low) - len(ending) >= _SHORTEST:
             return low.removesuffix(ending).rstrip("e")

@@ -113,7 +113,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ask() -> Ask:
-    """Ask `cost_optimization_agent` as ada; without an export of hers, of the sample."""
+    """Ask `cost_optimization_agent` as ada, of the sample unless she has more."""
 
     def ask_it(
         message: str,

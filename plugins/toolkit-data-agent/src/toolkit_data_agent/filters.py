@@ -33,8 +33,10 @@ _END: Final = (
     r"(?=\s+(?:and|or|by|per|in|for|with|where|group(?:ed)?|sort(?:ed)?|order(?:ed)?|"
     r"limit|from|on|each|show|list)\b|\s*[,;?!]|[.]?\s*$|[.]\s)"
 )
-_VALUE: Final = rf"(?:{_QUOTED}|([^\s,;?!].*?){_END})"
-_OR: Final = rf"\s*(?:,\s*)?\bor\s+(?:{_QUOTED}|([\w.-]+){_END})"
+_NUMBER: Final = r"(-?\d[\d,]*(?:\.\d+)?)(?=\s|[?!;]|,\s|[,.]?$)"
+_PLAIN: Final = rf"([^\s,;?!<>=].*?){_END}"
+_VALUE: Final = rf"(?:{_QUOTED}|{_NUMBER}|{_PLAIN})"
+_OR: Final = r"\s*(?:,\s*)?\bor\s+"
 
 _MONTHS: Final = (
     *("jan", "feb", "mar", "apr", "may", "jun"),
@@ -66,7 +68,10 @@ def read_filters(question: Question, columns: Columns) -> list[Filter]:
 
 
 def read_values(question: Question, columns: Columns, values: Values) -> list[Filter]:
-    """Use up and return values that stand in the question without their column."""
+    """Use up and return values that stand in the question without their column.
+
+    Several values of one column are alternatives: no row holds two of them.
+    """
     pairs = [
         (value, column)
         for column in columns.table.texts
@@ -74,12 +79,14 @@ def read_values(question: Question, columns: Columns, values: Values) -> list[Fi
         if len(value) > 1
     ]
     pairs.sort(key=lambda pair: -len(pair[0]))
-    return [
-        Filter(column, "=", (value,))
-        for value, column in pairs
-        if any(is_telling(word) for word in Question(value).words)
-        if question.take(rf"(?<!\w){re.escape(value)}(?!\w)")
-    ]
+    found: dict[Column, tuple[str, ...]] = {}
+    for value, column in pairs:
+        is_value = any(is_telling(word) for word in Question(value).words)
+        if is_value and question.take(rf"(?<!\w){re.escape(value)}(?!\w)"):
+            found[column] = (*found.get(column, ()), value)
+    if any(len(values) > 1 for values in found.values()):
+        question.take(r"\bor\b")
+    return [Filter(column, "=", values) for column, values in found.items()]
 
 
 def _read_missing(question: Question, columns: Columns) -> Iterator[Filter]:
@@ -110,7 +117,9 @@ def _read_comparison(
     for operator, pattern in _OPERATORS:
         match = re.compile(pattern, re.IGNORECASE).match(question.text, found.end)
         if match:
-            one, end = _read_operand(question, found.column, operator, match.end())
+            one, end = _read_operand(
+                question, columns, (found.column, operator), match.end()
+            )
             if one is not None:
                 columns.say(found)
                 question.use(found.start, end)
@@ -119,8 +128,9 @@ def _read_comparison(
 
 
 def _read_operand(
-    question: Question, column: Column, operator: Operator, at: int
+    question: Question, columns: Columns, asked: tuple[Column, Operator], at: int
 ) -> tuple[Filter | None, int]:
+    column, operator = asked
     if operator == "missing":
         return Filter(column, operator), at
     values: list[str] = []
@@ -128,9 +138,19 @@ def _read_operand(
     while match:
         values.append(next(filter(None, match.groups()), ""))
         at = match.end()
-        match = re.compile(_OR, re.IGNORECASE).match(question.text, at)
+        match = _match_alternative(question, columns, at)
     fits = values and all(_fits(column, operator, value) for value in values)
     return (Filter(column, operator, tuple(values)) if fits else None), at
+
+
+def _match_alternative(
+    question: Question, columns: Columns, at: int
+) -> re.Match[str] | None:
+    """Match `or` and a value; not `or` and a further condition."""
+    word = re.compile(_OR, re.IGNORECASE).match(question.text, at)
+    if word is None or columns.at(question, word.end()) is not None:
+        return None
+    return re.compile(_VALUE, re.IGNORECASE).match(question.text, word.end())
 
 
 def _fits(column: Column, operator: Operator, value: str) -> bool:

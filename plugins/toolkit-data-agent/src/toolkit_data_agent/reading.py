@@ -299,6 +299,9 @@ class _Reading:
         columns: tuple[Column, ...] = (),
         sort: Column | None = None,
     ) -> Plan:
+        unread = self.question.unread()
+        if "or" in unread and len(self.filters) > 1:
+            self.columns.choices.append("I took all the conditions to hold together.")
         return Plan(
             table=self.table,
             measure=measure,
@@ -309,5 +312,5 @@ class _Reading:
             ascending=self.ascending,
             limit=self.limit if self.asked_for or measure is None else MAX_SHOWN,
             choices=tuple(self.columns.choices),
-            unread=self.question.unread(),
+            unread=unread,
         )

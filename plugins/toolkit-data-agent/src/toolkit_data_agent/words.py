@@ -25,7 +25,7 @@ _EMPTY: Final = set_of(
     a about all am amongst among an and any are as at be been by can could data did
     do does each every file find first for from get give had has have help her here
     his how i in into is it its just know let like list made make many may me my of
-    on or our out please question record records row rows see show so table tables
+    on  our out please question record records row rows see show so table tables
     tell than thank thanks that the their them then there these they this to us want
     was we were what when where which who whom whose will with would you your hi
     hello hey come comes there's what's value values total overall

@@ -1,7 +1,7 @@
 """Fixtures: an agent is asked as a user asks it, in a real run over the real tools."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,13 +105,15 @@ def ask_agents(
 Ask = Callable[..., Told]
 
 
-@pytest.fixture(autouse=True)
-def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DATA_ROOT", "BILLING_EXPORT", "BILLING_MEMORY"):
-        monkeypatch.delenv(f"TOOLKIT_{name}", raising=False)
+@pytest.fixture(scope="module", autouse=True)
+def _no_settings() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DATA_ROOT", "BILLING_EXPORT", "BILLING_MEMORY"):
+            patch.delenv(f"TOOLKIT_{name}", raising=False)
+        yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ask() -> Ask:
     """Ask `cost_optimization_agent` as ada, of the sample unless she has more."""
 

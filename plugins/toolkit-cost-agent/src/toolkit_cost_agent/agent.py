@@ -62,6 +62,7 @@ class _Answering:
         self.message = message
         self.notes: list[str] = []
         self.query = Query(aim="nothing")
+        self.days = (date.min, date.max)
 
     async def answer(self) -> AgentAnswer:
         """Look what the data is, then ask the tool that the question is for."""
@@ -84,10 +85,16 @@ class _Answering:
                 f"are of {', '.join(providers)}."
             )
         period = query.period
+        days = period.within(first, last)
+        if days is None:
+            raise CannotAnswerError(
+                f"The export holds {first} to {last}, and nothing of {period}. Ask "
+                "about days in it."
+            )
+        self.days = days
         if period.note:
             self.notes.append(period.note)
-        start, end = period.first or first, period.last or last
-        if start < first or end > last:
+        if days != (period.first or first, period.last or last):
             self.notes.append(f"The export holds {first} to {last} only.")
 
     async def _single(self, overview: Answered) -> tuple[str, Answered]:
@@ -145,8 +152,10 @@ class _Answering:
     async def _movers(self) -> tuple[str, Answered]:
         query = self.query
         group_by = query.group_by if query.group_by not in {None, "tag"} else "service"
-        first, last = query.period.first, query.period.last
-        days = (last - first).days + 1 if first and last else None
+        days, last = None, None
+        if not query.period.is_whole:
+            first, last = self.days
+            days = (last - first).days + 1
         found = await self._call(
             "top_movers",
             group_by=group_by,

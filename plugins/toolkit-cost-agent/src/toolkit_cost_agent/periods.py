@@ -64,6 +64,12 @@ class Period:
         """Whether it is all that the export holds."""
         return self.first is None and self.last is None
 
+    def within(self, first: date, last: date) -> tuple[date, date] | None:
+        """Return the days of it that an export has; None when it has none of them."""
+        start = max(self.first or first, first)
+        end = min(self.last or last, last)
+        return (start, end) if start <= end else None
+
 
 def read_period(message: str, first: date, last: date) -> Period:
     """Read the days that a message speaks of.

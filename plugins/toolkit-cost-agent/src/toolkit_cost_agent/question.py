@@ -163,8 +163,9 @@ def read_query(
     text = message[:MAX_CHARS]
     provider, absent = _provider(text, providers)
     tag = _TAG.search(text)
+    aim = _aim(text)
     return Query(
-        aim=_aim(text),
+        aim="spend" if aim == "nothing" and _short_names(text) else aim,
         period=read_period(text, first, last),
         provider=provider,
         absent_provider=absent,
@@ -182,8 +183,7 @@ def find_services(message: str, services: Sequence[str]) -> list[str]:
     the name of half of all services.
     """
     text = message[:MAX_CHARS].casefold()
-    said = set(re.findall(r"[a-z0-9]+", text))
-    wanted = [full for short, full in _SERVICES.items() if short in said]
+    wanted = [_SERVICES[short] for short in _short_names(text)]
     return [
         service
         for service in services
@@ -193,12 +193,16 @@ def find_services(message: str, services: Sequence[str]) -> list[str]:
 
 def absent_services(message: str, services: Sequence[str]) -> list[str]:
     """List the short names that a message has for services that are not there."""
-    said = set(re.findall(r"[a-z0-9]+", message[:MAX_CHARS].casefold()))
     return [
         short.upper()
-        for short, full in _SERVICES.items()
-        if short in said and not any(full in one.casefold() for one in services)
+        for short in _short_names(message[:MAX_CHARS])
+        if not any(_SERVICES[short] in one.casefold() for one in services)
     ]
+
+
+def _short_names(text: str) -> list[str]:
+    said = set(re.findall(r"[a-z0-9]+", text.casefold()))
+    return [short for short in _SERVICES if short in said]
 
 
 def _says(text: str, service: str) -> bool:

@@ -9,11 +9,13 @@
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
+
+from pydantic.fields import FieldInfo
 
 from toolkit.errors import (
     LocalProtocolError,
@@ -59,18 +61,27 @@ class _Shape(NamedTuple):
     needed: frozenset[str]
     allowed: frozenset[str] | None  # None: more may be there
     copied: tuple[str, ...]  # to the top level
+    plain: tuple[
+        tuple[str, type[object]], ...
+    ]  # what must be a text, a flag or a number
 
 
 def _shape_of(kind: MessageType) -> _Shape:
     """Read it off the model."""
     message = MESSAGES[kind]
-    data = message.model_fields["data"].annotation
-    assert data is not None  # noqa: S101 - narrows the type
-    fields: Mapping[str, Any] = data.model_fields
-    copied = tuple(name for name in message.model_fields if name in fields)
-    needed = frozenset(name for name in fields if fields[name].is_required())
-    is_open = data.model_config.get("extra") == "allow"
-    return _Shape(needed, None if is_open else frozenset(fields), copied)
+    data: Any = message.model_fields["data"].annotation
+    fields: Mapping[str, FieldInfo] = data.model_fields
+    return _Shape(
+        needed=frozenset(name for name in fields if fields[name].is_required()),
+        allowed=None if data.model_config["extra"] == "allow" else frozenset(fields),
+        copied=tuple(name for name in message.model_fields if name in fields),
+        plain=tuple(
+            (name, wanted)
+            for name in fields
+            for wanted in (str, bool, int)
+            if wanted == fields[name].annotation
+        ),
+    )
 
 
 _SHAPES: Final = {kind: _shape_of(kind) for kind in MessageType}
@@ -312,12 +323,11 @@ class Session:
             spliced: More data, as JSON text that is put in as it is.
 
         Raises:
-            LocalProtocolError: The kind has other data, or it is not the time for it:
-                a slip of ours, never the client's.
+            LocalProtocolError: The kind has other data, or it is not the time for it.
             SessionClosedError: The connection is closed.
         """
         shape = _SHAPES[kind]
-        _check_data(kind, shape, {*data, *(spliced or ())})
+        _check_data(kind, shape, data, spliced or {})
         self._check_state(kind)
         run = self._run_for(kind, run_id)
         if run is not None:
@@ -335,6 +345,8 @@ class Session:
 
     def _check_state(self, kind: MessageType) -> None:
         """Let messages out when they may be sent."""
+        if self.state is State.READY:
+            return
         if self.state is State.CLOSED:
             raise SessionClosedError(self.state)
         if self.state is State.CLOSING and kind is MessageType.AGENT_STARTED:
@@ -376,24 +388,38 @@ class Session:
 
     def _timestamp(self, now: float) -> str:
         """Write a time; the second is written once for all messages in it."""
-        second = int(now)
+        second, thousandths = divmod(round(now * 1000), 1000)
         if second != self._second:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+        return f"{self._stamp}.{thousandths:03d}Z"
 
     def _wrong(self, what: str, when: str) -> LocalProtocolError:
         return LocalProtocolError(f"{what} while {self.state}; it is for {when}")
 
 
-def _check_data(kind: MessageType, shape: _Shape, names: set[str]) -> None:
-    """Hold the names of the data against the model's."""
-    if not shape.needed <= names:
-        missing = sorted(shape.needed - names)
-        raise LocalProtocolError(f"{kind} without {', '.join(missing)}")
+def _check_data(
+    kind: MessageType,
+    shape: _Shape,
+    data: Mapping[str, Any],
+    spliced: Mapping[str, bytes],
+) -> None:
+    """Hold the data's names, and its plain values, against the model."""
+    names = {*data, *spliced}
+    missing = shape.needed - names
+    if missing:
+        raise LocalProtocolError(f"{kind} without {_list(missing)}")
     if shape.allowed is not None and not names <= shape.allowed:
-        unknown = sorted(names - shape.allowed)
-        raise LocalProtocolError(f"{kind} has no {', '.join(unknown)}")
+        raise LocalProtocolError(f"{kind} has no {_list(names - shape.allowed)}")
+    if spliced and not spliced.keys().isdisjoint({*data, *shape.copied}):
+        raise LocalProtocolError(f"{kind} with {_list(spliced)} put in twice")
+    for name, wanted in shape.plain:
+        if name in data and not isinstance(data[name], wanted):
+            raise LocalProtocolError(f"{kind}: {name} is no {wanted.__name__}")
+
+
+def _list(names: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, names)))
 
 
 def _check_turn(kind: MessageType, run: _Run, data: Mapping[str, Any]) -> None:
@@ -423,8 +449,9 @@ def _joined(text: bytes, spliced: Mapping[str, bytes] | None) -> str:
     """Return a body without its first brace, more data put in at the data's end."""
     if not spliced:
         return text[1:].decode()
-    more = b"".join(b"," + write(name) + b":" + spliced[name] for name in spliced)
-    return (text[1:-2] + more + b"}}").decode()
+    more = b",".join(write(name) + b":" + spliced[name] for name in spliced)
+    body = text[1:-2]
+    return (body + (b"" if body.endswith(b"{") else b",") + more + b"}}").decode()
 
 
 def _fatal(code: ErrorCode, detail: str) -> RemoteProtocolError:

@@ -41,6 +41,11 @@
     │   ├── RunCancelledError        given up; the text says by whom
     │   ├── RunEndedError            also RuntimeError; the run is over
     │   └── ModelNotConfiguredError  also RuntimeError; no language model
+    ├── SessionError                 one client's connection
+    │   ├── ProtocolError            abstract: the side at fault is in the name
+    │   │   ├── LocalProtocolError   also RuntimeError; a slip of this side
+    │   │   └── RemoteProtocolError  the client's; with what to close the connection
+    │   └── SessionClosedError       also RuntimeError; nothing can be sent any more
     ├── InvalidNameError             also ValueError
     ├── InvalidUserContextError      also ValueError
     ├── NoEarlierCatalogError        also RuntimeError; there is nothing to roll back to
@@ -569,6 +574,75 @@ class IdempotencyKeyError(ToolCallError, ValueError):
             f"idempotency key {self.key!r} belongs to another call. "
             "Use a new key for each call, and the same one only to repeat it."
         )
+
+
+# --- sessions ----------------------------------------------------------------------
+
+
+class SessionError(ToolkitError):
+    """Something about one client's connection."""
+
+    code: ClassVar[str] = "session_error"
+
+
+class ProtocolError(SessionError):
+    """The protocol was broken. Never raised itself: its two kinds name the side."""
+
+    code: ClassVar[str] = "protocol_error"
+
+
+class LocalProtocolError(ProtocolError, RuntimeError):
+    """This side was about to break the protocol: a fault of the code, not the client's.
+
+    Nothing was sent.
+    """
+
+    code: ClassVar[str] = "local_protocol_error"
+
+    def __init__(self, detail: str) -> None:
+        """Keep what was about to be done, and what is in its way."""
+        super().__init__(detail)
+        self.detail = detail
+
+    def _text(self) -> str:
+        return f"{self.detail}. Mend the code that asked for it; the client is right."
+
+
+class RemoteProtocolError(ProtocolError):
+    """The client broke the protocol, and its connection ends.
+
+    `close_code` is a number of RFC 6455, and `reason` the stable code of the `error`
+    message that goes before it.
+    """
+
+    code: ClassVar[str] = "remote_protocol_error"
+
+    def __init__(self, close_code: int, reason: str, detail: str) -> None:
+        """Keep what to close with, and what the client did."""
+        super().__init__(close_code, reason, detail)
+        self.close_code = close_code
+        self.reason = reason
+        self.detail = detail
+
+    def _text(self) -> str:
+        return (
+            f"the client broke the protocol [{self.reason}]: {self.detail}. "
+            f"Close the connection with {self.close_code}."
+        )
+
+
+class SessionClosedError(SessionError, RuntimeError):
+    """The connection is closing or closed; `state` says which."""
+
+    code: ClassVar[str] = "session_closed"
+
+    def __init__(self, state: str) -> None:
+        """Keep the state."""
+        super().__init__(state)
+        self.state = state
+
+    def _text(self) -> str:
+        return f"the session is {self.state}. Connect again for another one."
 
 
 # --- input and set-up --------------------------------------------------------------

@@ -27,15 +27,20 @@ from toolkit.errors import (
     InvalidNameError,
     InvalidToolError,
     InvalidUserContextError,
+    LocalProtocolError,
     MissingExtraError,
     MissingSecretError,
     NoEarlierCatalogError,
     PluginLoadError,
+    ProtocolError,
     RegistrationRejectedError,
     RegistryClosedError,
     RegistryError,
     RegistryFrozenError,
+    RemoteProtocolError,
     SandboxUnavailableError,
+    SessionClosedError,
+    SessionError,
     ToolAccessError,
     ToolCallError,
     ToolCancelledError,
@@ -284,6 +289,29 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
             "no sandbox can be made here: there is no bwrap. Install bubblewrap and "
             "let it use namespaces, or choose another executor for these tools."
         ),
+    ),
+    (SessionError("odd"), "session_error", Exception, "odd"),
+    (ProtocolError("odd"), "protocol_error", SessionError, "odd"),
+    (
+        LocalProtocolError("pong while closed"),
+        "local_protocol_error",
+        RuntimeError,
+        "pong while closed. Mend the code that asked for it; the client is right.",
+    ),
+    (
+        RemoteProtocolError(1003, "binary_frame", "a binary frame"),
+        "remote_protocol_error",
+        ProtocolError,
+        (
+            "the client broke the protocol [binary_frame]: a binary frame. "
+            "Close the connection with 1003."
+        ),
+    ),
+    (
+        SessionClosedError("closing"),
+        "session_closed",
+        RuntimeError,
+        "the session is closing. Connect again for another one.",
     ),
     (
         InvalidNameError("a b", "use a-z"),

@@ -66,6 +66,9 @@ class _Shape(NamedTuple):
     ]  # what must be a text, a flag or a number
 
 
+_PLAIN: Final[tuple[type[object], ...]] = (str, bool, int)
+
+
 def _shape_of(kind: MessageType) -> _Shape:
     """Read it off the model."""
     message = MESSAGES[kind]
@@ -78,8 +81,8 @@ def _shape_of(kind: MessageType) -> _Shape:
         plain=tuple(
             (name, wanted)
             for name in fields
-            for wanted in (str, bool, int)
-            if wanted == fields[name].annotation
+            for wanted in _PLAIN
+            if fields[name].annotation is wanted
         ),
     )
 
@@ -327,8 +330,8 @@ class Session:
             SessionClosedError: The connection is closed.
         """
         shape = _SHAPES[kind]
-        _check_data(kind, shape, data, spliced or {})
         self._check_state(kind)
+        _check_data(kind, shape, data, spliced or {})
         run = self._run_for(kind, run_id)
         if run is not None:
             _check_turn(kind, run, data)

@@ -214,10 +214,10 @@ def test_runs_at_once_have_their_own_order() -> None:
     """Tell of two runs in turn; one that ends leaves the other as it was."""
     session = ready()
     first, second = calling(session), calling(session)
-    assert session.runs == (first, second)
+    assert list(session.runs) == [first, second]
     tell(session, MessageType.TOOL_COMPLETED, second)
     tell(session, MessageType.AGENT_COMPLETED, second)
-    assert session.runs == (first,)
+    assert list(session.runs) == [first]
     assert session.calls_of(first) == {"c1": "add"}
     assert session.calls_of(second) == {}
     assert session.request_of(first) == "q"

@@ -14,6 +14,7 @@ from toolkit import errors
 from toolkit.errors import (
     ApprovalDeniedError,
     ApprovalExpiredError,
+    AuthenticationError,
     CallLimitError,
     ConfigurationError,
     DiscoveryError,
@@ -27,6 +28,7 @@ from toolkit.errors import (
     InvalidNameError,
     InvalidToolError,
     InvalidUserContextError,
+    KeySourceError,
     MissingExtraError,
     MissingSecretError,
     NoEarlierCatalogError,
@@ -296,6 +298,30 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         "invalid_user_context",
         ValueError,
         "UserContext.user_id is empty. Pass what your authentication established.",
+    ),
+    (
+        AuthenticationError("expired"),
+        "authentication_failed",
+        ToolkitError,
+        "the token is refused [expired]: it has expired. Get a new one.",
+    ),
+    (
+        AuthenticationError("of_a_later_version"),
+        "authentication_failed",
+        ToolkitError,
+        (
+            "the token is refused [of_a_later_version]: it cannot be believed. "
+            "Get a new one."
+        ),
+    ),
+    (
+        KeySourceError("auth.jwks_url", "URLError: refused"),
+        "key_source_failed",
+        RuntimeError,
+        (
+            "the keys of auth.jwks_url cannot be had: URLError: refused. "
+            "Mend their source; it is asked again within seconds."
+        ),
     ),
     (
         ConfigurationError("strict", 7, "give true or false"),

@@ -70,6 +70,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S102": "No name made from a schema is there.",
     "S103": "The integration phase keeps to its seconds.",
     # tokens
+    "S104": "A token is had from the helper, by e-mail address.",
     "S127": "The user's id is taken from the verified token.",
     # suites and gates
     "S150": "A suite holds that registries refuse schemas.",

@@ -27,7 +27,7 @@ from toolkit import (
     tool,
 )
 from toolkit.backend_settings import AgentSettings, ServerSettings
-from toolkit.errors import InvalidUserContextError, RegistryError
+from toolkit.errors import ConfigurationError, InvalidUserContextError, RegistryError
 from toolkit.session.edge import Edge, Renewal
 from toolkit.session.published import json_schema
 
@@ -566,7 +566,7 @@ async def test_failed_refresh_changes_nothing_for_anybody(
     """A connection hears nothing of a catalog that was not made."""
     async with connected(kit) as client:
         before = client.owner.get_tool_registry_id()
-        with suppress(Exception), caplog.at_level(logging.CRITICAL):
+        with pytest.raises(ConfigurationError), caplog.at_level(logging.CRITICAL):
             await kit.arefresh(settings(trust="locked", lock_file="no-such.lock"))
         await client.say("ping")
         assert (await client.next())["type"] == "pong"

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+
+L = TypeVar("L", bound=asyncio.SelectorEventLoop)
 
 BOUND = 5.0  # real seconds that a loop waits for other threads, never reached
 
@@ -43,12 +45,12 @@ class _Skipping(selectors.SelectSelector):
 
 
 @contextmanager
-def virtual_time() -> Iterator[tuple[Clock, asyncio.AbstractEventLoop]]:
+def virtual_time(kind: type[L]) -> Iterator[tuple[Clock, L]]:
     """Let monotonic time be virtual, on a loop that skips all waiting for timers."""
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "monotonic", clock)
-        loop = asyncio.SelectorEventLoop(_Skipping(clock))
+        loop = kind(_Skipping(clock))
         try:
             yield clock, loop
         finally:

@@ -24,7 +24,7 @@ Timed = tuple[Clock, asyncio.AbstractEventLoop]
 
 @pytest.fixture
 def timed() -> Iterator[Timed]:
-    with virtual_time() as made:
+    with virtual_time(asyncio.SelectorEventLoop) as made:
         yield made
 
 

@@ -73,7 +73,7 @@ class Sink:
 
 @pytest.fixture
 def kit() -> Iterator[Toolkit]:
-    settings = Settings(allow=frozenset(), max_threads=2)  # no installed distribution
+    settings = Settings(allow=frozenset(), max_threads=1)  # no installed distribution
     with Toolkit(settings, objects=[Total, Suspended, Threaded]) as made:
         yield made
 
@@ -91,13 +91,13 @@ async def visit(kit: Toolkit, number: int, watched: Watched) -> None:
     user = make_user(f"user{number % USERS}")
     sink = Sink()
     many: dict[str, Any] = (
-        {} if number % 3 else {"sinks": [sink], "secrets": {"token": "secret"}}
+        {} if number % 5 else {"sinks": [sink], "secrets": {"token": "secret"}}
     )
     async with kit.user(user, **many) as system:
         assert (await system.execute("total", {"number": number})).value == number
-        if number % 3 == 0:
+        if number % 5 == 0:
             assert (await system.execute("threaded", {"number": number})).ok
-        if number % 3 == 1:
+        if number % 5 < 3:
             suspended = await system.execute("suspended", {"number": 1})
             assert suspended.value == 1
         if number % 10 == 0:
@@ -142,7 +142,7 @@ async def test_ten_thousand_systems_leave_no_object_behind(kit: Toolkit) -> None
     assert sum(one() is not None for one in watched) == 0
     assert ours(more) == {}
     more.pop("weakref.ReferenceType")  # the test's own
-    assert sum(more.values()) < BATCH
+    assert max(more.values(), default=0) < SYSTEMS // 50, more
     counts = kit.factory.statistics()
     assert (counts["open_systems"], counts["users"], counts["views"]) == (0, 0, 1)
 

@@ -158,7 +158,7 @@ class Secrets(Mapping[str, str]):
         InvalidUserContextError: It is no mapping of such texts.
     """
 
-    __slots__ = ("_pattern", "_values")
+    __slots__ = ("_forms", "_values")
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         """Copy the values."""
@@ -169,14 +169,17 @@ class Secrets(Mapping[str, str]):
             text = "is no mapping of names to texts that are not empty"
             raise InvalidUserContextError("secrets", text)
         self._values = {str(name): str(value) for name, value in given.items()}
-        self._pattern = _any_of(self._values.values())
+        self._forms = _forms_of(self._values.values())
 
     def scrub(self, text: str) -> str:
         """Return a text in which every secret's value is blanked out.
 
         Found as it is, and as Python and JSON write it between quotes.
         """
-        return text if self._pattern is None else self._pattern.sub(REDACTED, text)
+        parts = [text]
+        for form in self._forms:  # no pattern: `re` keeps those for the whole process
+            parts = [piece for part in parts for piece in part.split(form)]
+        return REDACTED.join(parts)
 
     def __getitem__(self, name: str) -> str:
         """Return a secret.
@@ -234,7 +237,8 @@ class Secrets(Mapping[str, str]):
         return f"<Secrets, {len(self)} names>"
 
 
-def _any_of(values: Iterable[str]) -> re.Pattern[str] | None:
+def _forms_of(values: Iterable[str]) -> tuple[str, ...]:
+    """Return all that values are written as, the longest first."""
     forms = {
         form
         for value in values
@@ -246,8 +250,7 @@ def _any_of(values: Iterable[str]) -> re.Pattern[str] | None:
             " ".join(value.split()) or value,  # as an error's text on one line
         )
     }
-    longest_first = sorted(forms, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))) if forms else None
+    return tuple(sorted(forms, key=len, reverse=True))
 
 
 NO_SECRETS: Final = Secrets()

@@ -244,10 +244,11 @@ class UserToolSystem:
             registry, dispatcher = self._registry, self._dispatcher
         if share is None:
             return []
+        if dispatcher is not None:
+            dispatcher.close()  # first: what is in it goes on counting
         self._factory.shares.closed(share)
-        if registry is None or dispatcher is None:
+        if registry is None:
             return []
-        dispatcher.close()
         refused = registry.refused_schemas
         if refused:
             self._factory.shares.refused_schemas(refused)

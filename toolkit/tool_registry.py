@@ -39,7 +39,7 @@ D = TypeVar("D")
 
 _NO_TOOLS: Final = ToolView(())
 
-_DIGEST: Final = "_[0-9a-f]{8}"
+_DIGEST: Final = re.compile(r"_[0-9a-f]{8}\Z")
 """What `provider_safe_name` puts after a name that it had to clean or to cut."""
 
 
@@ -421,8 +421,12 @@ def near_names(name: str, names: Iterable[str]) -> list[str]:
     if len(name) > 2 * MAX_LENGTH:  # no slip, and comparing it would take long
         return []
     others = [one for one in names if one != name]
-    qualified = re.compile(rf".*__{re.escape(name)}({_DIGEST})?", re.DOTALL)
-    contested = [one for one in others if qualified.fullmatch(one)]
+    ending = f"__{name}"  # no pattern: `re` keeps those for the whole process
+    contested = [
+        one
+        for one in others
+        if one.endswith(ending) or _DIGEST.sub("", one).endswith(ending)
+    ]
     close = get_close_matches(name, others, n=3)
     return list(dict.fromkeys([*contested, *close]))[:3]
 

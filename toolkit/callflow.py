@@ -137,7 +137,7 @@ class CallFlow:
             plan = await self._planned(name, timeout, started)
             checked = self._checked(plan, name, arguments)
         except ToolkitError as error:
-            return failure(error, name, call_id, time.monotonic() - started)
+            return self._refused(error, name, call_id, started)
         call = self._call(plan, name, call_id, started, checked, timeout, on_event)
         if key is not None:
             return await self._once(call, key, arguments, timeout)
@@ -255,7 +255,7 @@ class CallFlow:
         try:
             earlier = repeats.find(key, call.name, arguments)
         except ToolkitError as error:
-            return call.failed(error)
+            return self._failed_call(call, error)
         if earlier is not None:
             return await self._joined(call, earlier, timeout)
         result = None
@@ -264,7 +264,7 @@ class CallFlow:
         finally:
             if result is None:  # its caller was cancelled; whoever repeats it is told
                 gone = ToolCancelledError(call.name, "its first caller was cancelled")
-                repeats.settle(key, call.failed(gone), is_kept=call.was_started)
+                repeats.settle(key, self._failed_call(call, gone), is_kept=call.was_started)
             else:
                 repeats.settle(key, result, is_kept=call.was_started)
         return result
@@ -290,7 +290,7 @@ class CallFlow:
                 waiter.cancel()
         if earlier.done():
             return earlier.result()
-        return call.failed(ToolTimeoutError(call.name, timeout or 0.0))
+        return self._failed_call(call, ToolTimeoutError(call.name, timeout or 0.0))
 
     async def _taken(self, call: Call) -> ToolResult:
         """Limit and run; from here on the call can be cancelled by its id."""
@@ -317,7 +317,7 @@ class CallFlow:
                 value = await self._runner.value(call)
             result = self._success(call, value)
         except ToolkitError as error:
-            result = call.failed(error)
+            result = self._failed_call(call, error)
         finally:  # also when the caller is cancelled: what started is completed
             del self._running[call.call_id]
             if call.was_started:
@@ -450,7 +450,7 @@ class CallFlow:
             value = await self._runner.awaited(call, value)
             result = call.succeeded(value, plan.dump(name, value), self._max_bytes)
         except ToolkitError as error:
-            result = call.failed(error)
+            result = self._failed_call(call, error)
         finally:
             self._running.pop(call_id, None)
             self._complete(call, result)
@@ -458,6 +458,17 @@ class CallFlow:
         return result
 
     # --- afterwards -------------------------------------------------------------------
+
+    def _refused(
+        self, error: ToolkitError, name: str, call_id: str, started: float
+    ) -> ToolResult:
+        """Return the result of a call for which nothing has to be ended."""
+        seconds = time.monotonic() - started
+        return failure(self._failures.clean(error), name, call_id, seconds)
+
+    def _failed_call(self, call: Call, error: ToolkitError) -> ToolResult:
+        """Return the result of a call that has no value."""
+        return call.failed(self._failures.clean(error))
 
     def _complete(self, call: Call, result: ToolResult | None) -> None:
         self._failed += result is None or not result.ok

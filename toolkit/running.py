@@ -6,13 +6,14 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from types import CoroutineType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from toolkit.context import Secrets, ToolContext, UserContext
 from toolkit.errors import (
     ToolConstructionError,
     ToolkitError,
     ToolNotFoundError,
+    is_error,
 )
 from toolkit.executors import Delivery, Executor, Job, OnStart, Written
 from toolkit.executors.call_task import CallTask
@@ -149,8 +150,8 @@ class Runner:
             if is_key_press(raised):
                 raise raised
             return self._error(call, raised)
-        if isinstance(raised, ToolkitError):  # made here, from what came later
-            return raised
+        if is_error(raised, ToolkitError):  # made here, from what came later
+            return cast("ToolkitError", raised)
         raise raised
 
     def left_behind(self, goes_on: asyncio.Task[Any]) -> None:

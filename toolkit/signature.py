@@ -43,6 +43,7 @@ from toolkit.errors import (
     ToolError,
     ToolResultError,
     describe_error,
+    is_error,
     kind_of_error,
 )
 from toolkit.schema import portable_schema, schema_faults
@@ -519,8 +520,8 @@ def faults_of(error: BaseException, words: frozenset[str]) -> list[tuple[str, st
         KeyboardInterrupt: The user interrupts while a text is read.
     """
     try:
-        if isinstance(error, ToolError):  # its text is meant for the caller
-            return [("", str(error))]
+        if is_error(error, ToolError):  # its text is meant for the caller
+            return [("", str.__str__(str(error)))]
         if isinstance(error, ValidationError):
             listed = error.errors(
                 include_url=False, include_input=False, include_context=False

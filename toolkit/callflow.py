@@ -38,7 +38,7 @@ from toolkit.executors.choice import Executors
 from toolkit.executors.loading import watch
 from toolkit.failures import Failures
 from toolkit.limits import Gate, UserShare, shortest
-from toolkit.loops import call_soon
+from toolkit.loops import call_soon, release
 from toolkit.plans import Call, CallRules, Plan, Planner
 from toolkit.policy import AccessPolicy
 from toolkit.repeats import Repeats, may_repeat, pause_before, plain_dict
@@ -51,6 +51,24 @@ from toolkit.tool_registry import ToolRegistry
 from toolkit.tracing import CallTracer, StartedCall
 
 logger = logging.getLogger("toolkit.dispatch")
+
+
+class _Question:
+    """Asks a person about one call. Belongs to the call's dispatcher."""
+
+    __slots__ = ("_asker", "_before", "_waiter")
+
+    def __init__(self, waiter: asyncio.Future[str | None]) -> None:
+        asker: Any = asyncio.current_task()
+        self._waiter = waiter
+        self._asker = asker
+        self._before = asker.cancelling()
+
+    def answer(self, reason: str | None) -> bool:
+        """Let the call go on, or say why not; tell whether it is still there."""
+        if self._asker.cancelling() > self._before:  # its caller has gone just now
+            return False
+        return call_soon(self._waiter.get_loop(), release, self._waiter, reason)
 
 
 class CallFlow:
@@ -115,7 +133,7 @@ class CallFlow:
         self._plans: dict[str, Plan] = {}
         self._running: dict[str, Call] = {}
         self._loading: set[asyncio.Future[None]] = set()
-        self._approvals: dict[str, asyncio.Future[str | None]] = {}
+        self._questions: dict[str, _Question] = {}
         self._repeats: Repeats | None = None
         self._prefix = f"{executors.unique_name()}-"
         self._numbers = count(1)
@@ -361,13 +379,17 @@ class CallFlow:
     async def _approved(self, call: Call) -> None:
         """Wait until somebody approves the call."""
         waiter: asyncio.Future[str | None] = call.loop.create_future()
-        self._approvals[call.call_id] = waiter
-        call.state, call.give_up = "approval", waiter.cancel
-        self._teller.approval_required(call)
         seconds = self._settings.approval_timeout
+        call.deadline = time.monotonic() + seconds
+        call.state, call.give_up = "approval", waiter.cancel
+        self._questions[call.call_id] = _Question(waiter)
+        self._teller.approval_required(call)
         error: ToolkitError | None = ToolCancelledError(call.name)
         try:
             await asyncio.wait({waiter}, timeout=seconds)
+            # Whoever takes the question away settles it, be it in the last moment.
+            if not waiter.done() and not self._questions.pop(call.call_id, None):
+                await asyncio.wait({waiter})
             if not waiter.done():
                 error = ApprovalExpiredError(call.name, seconds)
             elif waiter.cancelled():
@@ -379,7 +401,7 @@ class CallFlow:
                     error = ApprovalDeniedError(call.name, reason)
         finally:
             call.state, call.give_up = "waiting", None
-            self._approvals.pop(call.call_id, None)
+            self._questions.pop(call.call_id, None)
             self._teller.approval_settled(call, error)
         if error is not None:
             raise error

@@ -19,7 +19,7 @@ from toolkit.errors import ToolCancelledError, ToolResultError
 from toolkit.events import Sink
 from toolkit.executors.call_task import CallTask
 from toolkit.executors.inline import is_key_press
-from toolkit.loops import call_soon, release
+from toolkit.loops import call_soon
 from toolkit.plans import Call, Plan
 from toolkit.results import OpenResult, ToolCall, ToolResult, cut, failure
 from toolkit.running import is_awaited
@@ -226,6 +226,7 @@ class UnifiedToolDispatcher(CallFlow):
         call = self._running.get(call_id)
         if call is None:
             return False
+        self._questions.pop(call_id, None)  # nobody can answer any more
         self._stop(call, ToolCancelledError(call.name, why))
         return True
 
@@ -233,7 +234,8 @@ class UnifiedToolDispatcher(CallFlow):
         """Let a call go on that waits for approval; can be called anywhere.
 
         Returns:
-            Whether there was such a call: each is answered once.
+            Whether it goes on, to be authorized again and run: each is answered once,
+            and one that has expired or was given up is not there any more.
         """
         return self._answer(call_id, None)
 
@@ -262,6 +264,7 @@ class UnifiedToolDispatcher(CallFlow):
         """Take no more calls and give up the running ones; can be called anywhere."""
         self._is_closed = True
         self._plans = {}
+        self._questions.clear()  # nobody can answer any more
         for call in tuple(self._running.values()):
             self._stop(call, ToolCancelledError(call.name))
         for waiter in tuple(self._loading):
@@ -284,11 +287,8 @@ class UnifiedToolDispatcher(CallFlow):
             await asyncio.wait(left, timeout=max(0.0, until - time.monotonic()))
 
     def _answer(self, call_id: str, reason: str | None) -> bool:
-        waiter = self._approvals.pop(call_id, None)
-        if waiter is None:
-            return False
-        call_soon(waiter.get_loop(), release, waiter, reason)
-        return True
+        question = self._questions.pop(call_id, None)
+        return question is not None and question.answer(reason)
 
     def _failed_at_once(
         self,

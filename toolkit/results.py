@@ -20,7 +20,8 @@ class ToolCall:
         tool: The name the caller used.
         state: ``waiting`` (for its turn), ``approval`` (for a person), ``running``.
         seconds: How long ago it came.
-        deadline: When it is answered, in `time.monotonic` seconds; None: never.
+        deadline: When it is answered, in `time.monotonic` seconds; None: never. While
+            it waits for a person: when the question expires.
     """
 
     call_id: str

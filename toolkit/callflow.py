@@ -282,7 +282,9 @@ class CallFlow:
         finally:
             if result is None:  # its caller was cancelled; whoever repeats it is told
                 gone = ToolCancelledError(call.name, "its first caller was cancelled")
-                repeats.settle(key, self._failed_call(call, gone), is_kept=call.was_started)
+                repeats.settle(
+                    key, self._failed_call(call, gone), is_kept=call.was_started
+                )
             else:
                 repeats.settle(key, result, is_kept=call.was_started)
         return result

@@ -169,7 +169,9 @@ class Secrets(Mapping[str, str]):
             text = "is no mapping of names to texts that are not empty"
             raise InvalidUserContextError("secrets", text)
         self._values = {str(name): str(value) for name, value in given.items()}
-        self._forms = tuple({one for text in self._values.values() for one in _forms(text)})
+        self._forms = tuple(
+            {one for text in self._values.values() for one in _forms(text)}
+        )
 
     def scrub(self, text: str) -> str:
         """Return a text in which every secret's value is blanked out.

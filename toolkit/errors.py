@@ -44,7 +44,7 @@ Errors hold fields; the text is built from them; `args` are the fields, for pick
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, TypeGuard, TypeVar
 
 from toolkit.origin import Origin
 
@@ -67,10 +67,12 @@ class ToolkitError(Exception):
         return " ".join(map(str, self.args))
 
 
+E = TypeVar("E", bound=BaseException)
+
 _read_name: Final = type.__dict__["__name__"].__get__
 
 
-def is_error(error: BaseException, kinds: type | tuple[type, ...]) -> bool:
+def is_error(error: object, kinds: type[E] | tuple[type[E], ...]) -> TypeGuard[E]:
     """Tell whether it is of a kind, whatever it says of its class. Never raises.
 
     `isinstance` asks the exception itself, which may be a plugin's.

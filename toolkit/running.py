@@ -6,7 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from types import CoroutineType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from toolkit.context import Secrets, ToolContext, UserContext
 from toolkit.errors import (
@@ -151,7 +151,7 @@ class Runner:
                 raise raised
             return self._error(call, raised)
         if is_error(raised, ToolkitError):  # made here, from what came later
-            return cast("ToolkitError", raised)
+            return raised
         raise raised
 
     def left_behind(self, goes_on: asyncio.Task[Any]) -> None:

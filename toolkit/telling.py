@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic_core import from_json, to_json
 
@@ -21,6 +21,8 @@ from toolkit.results import ToolResult
 from toolkit.tracebacks import log_error
 
 logger = logging.getLogger("toolkit.dispatch")
+
+_NOT_SHOWN: Final = "arguments of call %s cannot be shown"
 
 _write = partial(to_json, serialize_unknown=True, inf_nan_mode="null", by_alias=True)
 
@@ -143,9 +145,7 @@ class Teller:
                 text = self._secrets.scrub(text.decode()).encode()
             return from_json(text)
         except Exception as error:  # noqa: BLE001 - writing it is the tool's code
-            log_error(
-                logger, self._secrets, error, "a part of a call cannot be shown"
-            )
+            log_error(logger, self._secrets, error, "a part of a call cannot be shown")
             return None
 
 
@@ -158,6 +158,6 @@ def _shown(plan: Plan, call_id: str, arguments: Any) -> ShownArguments | None:  
             text = plan.signature.arguments_json(arguments)
         return ShownArguments(text, plan.blanks)
     except Exception as error:  # noqa: BLE001 - writing them is the tool's code
-        secrets, text = plan.blanks.secrets, "arguments of call %s cannot be shown"
-        log_error(logger, secrets or NO_SECRETS, error, text, call_id)
+        secrets = plan.blanks.secrets or NO_SECRETS
+        log_error(logger, secrets, error, _NOT_SHOWN, call_id)
         return None

@@ -395,6 +395,10 @@ class ToolRegistry(UniversalRegistry[Any]):
         What is removed at any moment is not made after that moment, and what was being
         made then is nobody's: it is put away here or by who removed it, to be closed at
         the end.
+
+        Raises:
+            RegistryClosedError: The registry was closed meanwhile.
+            ToolNotFoundError: It was removed meanwhile.
         """
         try:
             value = self._once.get(key, make, *args)

@@ -71,7 +71,7 @@ def log_error(
     if not secrets and _is_orderly(error):
         logger.error(text, *args, exc_info=error)
     else:
-        logger.error(f"{text}\n%s", *args, secrets.scrub(trace_of(error)))
+        logger.error("%s\n%s", text % args, secrets.scrub(trace_of(error)))
 
 
 def _is_orderly(error: BaseException) -> bool:

@@ -313,7 +313,7 @@ async def test_answer_that_comes_too_late_is_told_so(way: str) -> None:
 
 async def test_call_that_waits_for_a_person_shows_until_when() -> None:
     """It is answered when the question expires; once it runs, at its own deadline."""
-    limits = {"approval_timeout": 500.0, "default_timeout": 100.0}
+    limits: dict[str, Any] = {"approval_timeout": 500.0, "default_timeout": 100.0}
     async with asking(approve_tools=frozenset({"wait"}), **limits) as (system, _):
         call, call_id = await asked(system, "wait")
         (asks,) = system.dispatcher.running()

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from tests.sample_tools import until
 from toolkit import Settings, ToolContext, ToolError, ToolExecutionError, Toolkit, tool
 from toolkit.errors import (
     InvalidArgumentsError,
@@ -21,7 +22,7 @@ from toolkit.origin import Origin
 from toolkit.testing import RecordingSink, make_user
 
 WAIT = 10  # seconds; a bound, never reached when all is well
-CANARY = "the canary's\n\"nest\" é"
+CANARY = 'the canary\'s\n"nest" é'
 SETTINGS = [False, True]
 
 
@@ -33,48 +34,48 @@ class Raises(Exception):  # noqa: N818 - what it does
     """Raises at nearly every question."""
 
     __str__ = __repr__ = __reduce_ex__ = __eq__ = __hash__ = refuse
-    __setattr__ = __getattr__ = with_traceback = refuse  # type: ignore[assignment]
-    args = __cause__ = __context__ = __notes__ = property(refuse)  # type: ignore[assignment]
-    __class__ = __dict__ = __traceback__ = property(refuse)  # type: ignore[assignment]
+    __setattr__ = __getattr__ = with_traceback = refuse
+    args = __cause__ = __context__ = __notes__ = property(refuse)
+    __class__ = __dict__ = __traceback__ = property(refuse)
 
 
 class Lies(Exception):  # noqa: N818 - what it does
     """Says that it is an error meant for callers."""
 
-    __class__ = property(lambda _: ToolError)  # type: ignore[assignment]
+    __class__ = property(lambda _: ToolError)
 
 
 class LiesOfCancelling(Exception):  # noqa: N818 - what it does
     """Says that it is a cancellation."""
 
-    __class__ = property(lambda _: asyncio.CancelledError)  # type: ignore[assignment]
+    __class__ = property(lambda _: asyncio.CancelledError)
 
 
-class Told(ToolError):
+class ToldError(ToolError):
     """Is meant for callers, and cannot be told."""
 
-    __str__ = code = property(refuse)  # type: ignore[assignment]
+    __str__ = code = property(refuse)
 
 
-class ToldOddly(ToolError):
+class OddlyToldError(ToolError):
     """Has a text of which nothing can be made."""
 
     code = 5  # type: ignore[assignment]
 
     def __str__(self) -> str:
-        return 5  # type: ignore[return-value]
+        return 5  # type: ignore[return-value]  # noqa: PLE0307 - what it is about
 
 
 class Group(ExceptionGroup[Exception]):
     """A group that shows nobody its members."""
 
-    exceptions = property(refuse)  # type: ignore[assignment]
+    exceptions = property(refuse)
 
 
 class Stops(StopIteration):  # noqa: N818 - what it does
     """No future can carry it."""
 
-    __class__ = property(refuse)  # type: ignore[assignment]
+    __class__ = property(refuse)
 
 
 def nested(depth: int, error: Exception) -> Exception:
@@ -98,8 +99,8 @@ ODD: dict[str, Callable[[], BaseException]] = {
     "raises": Raises,
     "lies": Lies,
     "lies of cancelling": LiesOfCancelling,
-    "told": Told,
-    "told oddly": ToldOddly,
+    "told": ToldError,
+    "told oddly": OddlyToldError,
     "group": lambda: Group("group", [OSError()]),
     "deep": lambda: nested(1_200, OSError()),
     "wide": lambda: ExceptionGroup("group", [OSError()] * 1_000),
@@ -152,7 +153,7 @@ async def test_exception_that_misbehaves_is_an_answer_like_any(
     shown: bool,  # noqa: FBT001 - a case
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever it does when it is looked at, the call ends, is told and logged (B26)."""
+    """Whatever it does when it is looked at: the call ends, told and logged (B26)."""
     events = RecordingSink()
     tools = tools_raising(ODD[odd])
     if odd == "stops":  # a coroutine cannot raise it, and no asyncio future has it
@@ -183,7 +184,7 @@ class Holds(Exception):  # noqa: N818 - what it does
         self.response = {"authorization": [held]}
 
 
-class HoldsAndTells(ToolError):
+class HoldingToolError(ToolError):
     """Likewise, and is meant for callers."""
 
     def __init__(self, held: str) -> None:
@@ -224,7 +225,7 @@ QUOTING: dict[str, Callable[[str], BaseException]] = {
     "bytes": lambda secret: OSError(secret.encode()),
     "within a text": lambda secret: OSError(repr({"a": repr({"b'": secret})})),
     "attribute": Holds,
-    "attribute of an error that is told": HoldsAndTells,
+    "attribute of an error that is told": HoldingToolError,
     "told": lambda secret: ToolError(f"the service refuses {secret}", 5),
     "class": lambda secret: type(secret, (OSError,), {})(),
     "class that is told": lambda secret: type(secret, (ToolError,), {})("No."),
@@ -262,7 +263,7 @@ async def test_secret_in_an_exception_reaches_nobody(
     shown: bool,  # noqa: FBT001 - a case
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """In no text, attribute, name, cause or group of the error, nor in the log (B62)."""
+    """In no text, field, name, cause or group of the error, nor in the log (B62)."""
     caplog.set_level(logging.DEBUG)
     tools = tools_raising(lambda: QUOTING[quoting](CANARY))
     settings = Settings(allow=frozenset(), show_tool_errors=shown)
@@ -322,8 +323,7 @@ async def test_secret_that_a_caller_sends_is_in_no_error() -> None:
         call = asyncio.create_task(
             system.execute("check", {"word": "x"}, on_event=events)
         )
-        while not events.events:
-            await asyncio.sleep(0)
+        await until(lambda: bool(events.events))
         assert dispatcher.deny(events.events[0].call_id, f"it holds {secret}")
         results.append(await asyncio.wait_for(call, WAIT))
     texts = [repr(one.error) + str(one.error) for one in results]

@@ -277,7 +277,7 @@ def test_very_long_name_is_compared_with_nothing() -> None:
 
 def test_name_that_was_asked_for_outlives_its_user_nowhere() -> None:
     """Near names are found without compiling it: `re` would keep it (B34)."""
-    name = "".join(["canary.", "of+ann"])
+    name = "canary.of+ann"
     assert near_names(name, [f"acme__{name}", f"x__{name}_0123abcd"]) == [
         f"acme__{name}",
         f"x__{name}_0123abcd",

@@ -14,7 +14,7 @@ import contextvars
 import types
 from asyncio import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeGuard
 
 from toolkit.errors import is_error
 from toolkit.loops import release
@@ -136,7 +136,7 @@ class CallTask:
             self._step(outer, error)
             if not self.is_ended:
                 self._leave()
-        args = error.args if error is not None and _is_cancelled(error) else ()
+        args = error.args if _is_cancelled(error) else ()
         raise asyncio.CancelledError(*args)
 
     def stop(self) -> None:
@@ -370,9 +370,9 @@ class CallTask:
         return f"<CallTask {self.get_name()}, {state}>"
 
 
-def _is_cancelled(error: BaseException | None) -> bool:
+def _is_cancelled(error: object) -> TypeGuard[asyncio.CancelledError]:
     """Tell whether an error is a cancellation."""
-    return error is not None and is_error(error, asyncio.CancelledError)
+    return is_error(error, asyncio.CancelledError)
 
 
 def _cancelled(message: object) -> asyncio.CancelledError:

@@ -217,7 +217,8 @@ def tell(task: Task, head: Mapping[str, Any], body: bytes) -> None:
         if kind == "start" and job.on_start is not None:
             job.on_start(body, tuple(map(frozenset, head["synonyms"])))
         elif kind != "start" and job.emit is not None:
-            job.emit(cast("Literal['part', 'progress']", kind), from_json(body))
+            said = from_json(body, cache_strings="keys")  # there may be secrets in it
+            job.emit(cast("Literal['part', 'progress']", kind), said)
     except Exception:
         logger.exception("telling of call %s failed", job.call_id)
 
@@ -231,7 +232,7 @@ def error_of(task: Task, head: Mapping[str, Any]) -> Exception:
     if kind == "told":
         return ToolError(scrub(str(head["text"])))
     if kind == "secret":
-        return MissingSecretError(str(head["secret"]))
+        return MissingSecretError(scrub(str(head["secret"])))
     log_trace(task, head)
     if kind == "construction":
         detail = scrub(str(head["detail"]))
@@ -239,7 +240,7 @@ def error_of(task: Task, head: Mapping[str, Any]) -> Exception:
     if kind == "result":
         return ToolResultError(task.name, scrub(str(head["detail"])))
     call_id = "" if task.job is None else task.job.call_id
-    return ToolExecutionError(task.name, str(head["type"]), call_id)
+    return ToolExecutionError(task.name, scrub(str(head["type"])), call_id)
 
 
 def log_trace(task: Task, head: Mapping[str, Any]) -> None:

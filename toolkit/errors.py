@@ -417,6 +417,14 @@ class ToolError(ToolCallError):
     code: ClassVar[str] = "tool_error"
 
 
+def tool_error(text: str, code: str) -> ToolError:
+    """Return a tool's error by its text and its code, which may be the tool's own."""
+    error = ToolError(text)
+    if code != ToolError.code:
+        error.code = code  # type: ignore[misc]  # as a subclass of the tool's has it
+    return error
+
+
 class ToolExecutionError(ToolCallError, RuntimeError):
     """The tool raised something else than `ToolError`.
 

@@ -20,6 +20,7 @@ from toolkit.errors import (
     is_error,
     kind_of_error,
     text_of,
+    tool_error,
 )
 from toolkit.origin import Origin
 from toolkit.plans import Plan
@@ -113,11 +114,13 @@ class Failures:
     ) -> ToolkitError | None:
         """Return a plain error of our own that says the same; None if that fails."""
         try:
-            if kind is ToolError:
-                texts = (self._secrets.scrub(str.__str__(str(error))),)
+            if is_error(error, ToolError):
+                text = self._secrets.scrub(str.__str__(str(error)))
+                code = self._secrets.scrub(str.__str__(error.code))
+                told: ToolkitError = tool_error(text, code)
             else:
-                texts = tuple(map(self._plain, _args.__get__(error)))
-            return self._caused(kind(*texts), cause_of(error))
+                told = kind(*map(self._plain, _args.__get__(error)))
+            return self._caused(told, cause_of(error))
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - whatever its own class makes of it

@@ -72,7 +72,7 @@ class Group(ExceptionGroup[Exception]):
     exceptions = property(refuse)
 
 
-class Stops(StopIteration):  # noqa: N818 - what it does
+class Stops(StopIteration):
     """No future can carry it."""
 
     __class__ = property(refuse)

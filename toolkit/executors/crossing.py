@@ -19,11 +19,11 @@ from toolkit.errors import (
     InvalidArgumentsError,
     MissingSecretError,
     ToolConstructionError,
-    ToolError,
     ToolExecutionError,
     ToolResultError,
     ToolTimeoutError,
     ToolUnavailableError,
+    tool_error,
 )
 from toolkit.executors import Job
 from toolkit.executors.deadlines import Deadlines
@@ -230,7 +230,7 @@ def error_of(task: Task, head: Mapping[str, Any]) -> Exception:
         faults = [(str(path), str(why)) for path, why in head["faults"]]
         return InvalidArgumentsError(task.name, faults)
     if kind == "told":
-        return ToolError(scrub(str(head["text"])))
+        return tool_error(scrub(str(head["text"])), scrub(str(head["code"])))
     if kind == "secret":
         return MissingSecretError(scrub(str(head["secret"])))
     log_trace(task, head)

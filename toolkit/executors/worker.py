@@ -355,7 +355,7 @@ def _fault(error: BaseException, secrets: Secrets) -> Head:
     """Say what a call failed of, so that the parent can raise the same."""
     said: dict[str, str] = {}
     with suppress(BaseException):  # its fields and texts are the plugin's code
-        said = _said(error)
+        said = {key: str.__str__(text) for key, text in _said(error).items()}
     fault: dict[str, object] = {"is": "error", "kind": "raised"}
     if said:
         fault |= {key: secrets.scrub(text) for key, text in said.items()}
@@ -372,14 +372,14 @@ def _fault(error: BaseException, secrets: Secrets) -> Head:
 def _said(error: Any) -> dict[str, str]:  # noqa: ANN401 - whatever was raised
     """Return what the parent needs for one of our own errors; nothing for others."""
     if is_error(error, ToolError):
-        return {"kind": "told", "text": str.__str__(str(error))}
+        return {"kind": "told", "text": str(error), "code": error.code}
     if is_error(error, MissingSecretError):
-        return {"kind": "secret", "secret": str.__str__(str(error.args[0]))}
+        return {"kind": "secret", "secret": str(error.args[0])}
     if is_error(cause_of(error), MemoryError):
         return {"kind": "memory"}
     for name, kind in _WITH_DETAIL.items():
         if issubclass(type(error), kind):
-            return {"kind": name, "detail": str.__str__(str(error.detail))}
+            return {"kind": name, "detail": str(error.detail)}
     return {}
 
 

@@ -4,8 +4,8 @@ import asyncio
 import functools
 import gc
 import json
-import pickle
 import logging
+import pickle
 import threading
 import traceback
 import weakref

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from toolkit.context import NO_SECRETS, Secrets
-from toolkit.errors import is_error
-from toolkit.tracebacks import log_error
+from toolkit.tracebacks import is_error, log_error
 
 logger = logging.getLogger(__name__)
 

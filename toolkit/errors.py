@@ -44,7 +44,7 @@ Errors hold fields; the text is built from them; `args` are the fields, for pick
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Final, Self, TypeGuard, TypeVar
+from typing import ClassVar, Final, Self
 
 from toolkit.origin import Origin
 
@@ -67,17 +67,7 @@ class ToolkitError(Exception):
         return " ".join(map(str, self.args))
 
 
-E = TypeVar("E", bound=BaseException)
-
 _read_name: Final = type.__dict__["__name__"].__get__
-
-
-def is_error(error: object, kinds: type[E] | tuple[type[E], ...]) -> TypeGuard[E]:
-    """Tell whether it is of a kind, whatever it says of its class. Never raises.
-
-    `isinstance` asks the exception itself, which may be a plugin's.
-    """
-    return issubclass(type(error), kinds)
 
 
 def kind_of_error(error: BaseException) -> str:
@@ -415,14 +405,6 @@ class ToolError(ToolCallError):
     """Raise this in a tool to tell the caller what is wrong; the text reaches them."""
 
     code: ClassVar[str] = "tool_error"
-
-
-def tool_error(text: str, code: str) -> ToolError:
-    """Return a tool's error by its text and its code, which may be the tool's own."""
-    error = ToolError(text)
-    if code != ToolError.code:
-        error.code = code  # type: ignore[misc]  # as a subclass of the tool's has it
-    return error
 
 
 class ToolExecutionError(ToolCallError, RuntimeError):

@@ -17,14 +17,12 @@ from toolkit.errors import (
     ToolUnavailableError,
     ToolWorkerError,
     describe_error,
-    is_error,
     kind_of_error,
     text_of,
-    tool_error,
 )
 from toolkit.origin import Origin
 from toolkit.plans import Plan
-from toolkit.tracebacks import cause_of, log_error, set_cause
+from toolkit.tracebacks import cause_of, is_error, log_error, set_cause, tool_error
 
 logger = logging.getLogger("toolkit.dispatch")
 

@@ -13,7 +13,6 @@ from toolkit.errors import (
     ToolConstructionError,
     ToolkitError,
     ToolNotFoundError,
-    is_error,
 )
 from toolkit.executors import Delivery, Executor, Job, OnStart, Written
 from toolkit.executors.call_task import CallTask
@@ -23,6 +22,7 @@ from toolkit.loops import call_here_or_soon
 from toolkit.plans import Call
 from toolkit.telling import Teller
 from toolkit.tool_registry import ToolRegistry
+from toolkit.tracebacks import is_error
 
 
 class Runner:

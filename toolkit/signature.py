@@ -43,7 +43,6 @@ from toolkit.errors import (
     ToolError,
     ToolResultError,
     describe_error,
-    is_error,
     kind_of_error,
 )
 from toolkit.schema import portable_schema, schema_faults
@@ -57,6 +56,7 @@ from toolkit.schema.cores import (
 )
 from toolkit.schema.plain import plain_schema
 from toolkit.suspending import may_suspend
+from toolkit.tracebacks import is_error
 
 Kind = Literal["sync", "async", "generator", "async_generator"]
 ARGUMENTS: Final = "__toolkit_arguments__"

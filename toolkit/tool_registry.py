@@ -226,7 +226,7 @@ class ToolRegistry(UniversalRegistry[Any]):
         if made is not None:
             return made
         name = listed.name
-        if not self._is_bare_view:
+        if self._items or self._factories:
             with self._lock:
                 self._check_closed()
                 entry = self._items.get(name)
@@ -404,15 +404,14 @@ class ToolRegistry(UniversalRegistry[Any]):
             value = self._once.get(key, make, *args)
         except _SealedError:
             raise RegistryClosedError(self.name) from None
-        if not self._has(name, key):
+        may_be_gone = self._hidden or type(key) is not ListedTool
+        if may_be_gone and not self._has(name, key):
             self._once.put_away(key)
             raise self._gone(name)
         return value
 
     def _has(self, name: str, key: object) -> bool:
         """Tell whether a shared tool or a factory is still there under its name."""
-        if not self._hidden and self._view.find(name) is key:
-            return True
         with self._lock:
             return self._shared(name) is key or self._factories.get(name) is key
 
@@ -428,9 +427,10 @@ class ToolRegistry(UniversalRegistry[Any]):
 
     def _instantiate(self, listed: ListedTool) -> object:
         """Make the instance of a shared tool, unless that would bring it back."""
-        if not self._has(listed.name, listed):
+        is_there = not self._hidden and self._view.find(listed.name) is listed
+        if not is_there and not self._has(listed.name, listed):
             raise self._gone(listed.name)
-        return listed.tool.instantiate(cast("UserContext", self._user))
+        return listed.tool.instantiate(self._user)  # type: ignore[arg-type]  # a view has one
 
     def _produced(
         self, key: str, factory: Registration[Callable[[Any], Any]]

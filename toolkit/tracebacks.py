@@ -9,10 +9,12 @@ import logging
 import traceback
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, TypeGuard, TypeVar
 
 from toolkit.context import Secrets
-from toolkit.errors import kind_of_error, text_of
+from toolkit.errors import ToolError, kind_of_error, text_of
+
+E = TypeVar("E", bound=BaseException)
 
 MAX_SHOWN: Final = 100
 """Exceptions of one traceback's text; a group may hold any number of them."""
@@ -22,6 +24,14 @@ _context: Final = vars(BaseException)["__context__"]
 _frames: Final = vars(BaseException)["__traceback__"]
 _fields: Final = vars(BaseException)["__dict__"]
 _members: Final = vars(BaseExceptionGroup)["exceptions"]
+
+
+def is_error(error: object, kinds: type[E] | tuple[type[E], ...]) -> TypeGuard[E]:
+    """Tell whether it is of a kind, whatever it says of its class. Never raises.
+
+    `isinstance` asks the exception itself, which may be a plugin's.
+    """
+    return issubclass(type(error), kinds)
 
 
 def cause_of(error: BaseException) -> BaseException | None:
@@ -34,6 +44,14 @@ def set_cause(error: BaseException, cause: BaseException | None) -> None:
     """Set what an error was raised from, and nothing else as what led to it."""
     _cause.__set__(error, cause)
     _context.__set__(error, cause)
+
+
+def tool_error(text: str, code: str) -> ToolError:
+    """Return a tool's error by its text and its code, which may be the tool's own."""
+    error = ToolError(text)
+    if code != ToolError.code:
+        error.code = code  # type: ignore[misc]  # as a subclass of the tool's has it
+    return error
 
 
 def drop_frames(error: BaseException) -> None:
@@ -67,6 +85,13 @@ def log_error(
     """Log what plugin code raised, with its traceback and without a user's secrets.
 
     Where the user has none, the record has the exception itself.
+
+    Args:
+        logger: Where.
+        secrets: The user's.
+        error: What was raised.
+        text: Says what failed.
+        *args: What is put into it.
     """
     if not secrets and _is_orderly(error):
         logger.error(text, *args, exc_info=error)

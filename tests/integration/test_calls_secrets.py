@@ -19,6 +19,7 @@ from tests.sample_tools import until
 from toolkit import Settings, Toolkit, ToolkitError, UserToolSystem
 from toolkit.dispatch import ToolResult
 from toolkit.metrics import PrometheusMetrics
+from toolkit.settings import ExecutorName
 from toolkit.testing import RecordingSink, make_user
 from toolkit.tracing import OpenTelemetryTracer
 
@@ -238,9 +239,9 @@ def found_in(texts: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("shown", [True, False], ids=["shown", "hidden"])
-@pytest.mark.parametrize("executor", ["", "threads", "process"])
+@pytest.mark.parametrize("executor", [None, "threads", "process"])
 async def test_secrets_are_found_nowhere_but_in_what_tools_return(
-    executor: str,
+    executor: ExecutorName | None,
     shown: bool,  # noqa: FBT001 - a case
     module: ModuleType,
     caplog: pytest.LogCaptureFixture,
@@ -255,7 +256,7 @@ async def test_secrets_are_found_nowhere_but_in_what_tools_return(
     settings = Settings(
         allow=frozenset(),
         show_tool_errors=shown,
-        executors=dict.fromkeys((*NAMES, "hang"), executor) if executor else {},
+        executors={name: executor for name in (*NAMES, "hang") if executor},
     )
     tracer = OpenTelemetryTracer(provider, arguments=True, user_ids=True)
     with Toolkit(settings, objects=module.TOOLS, sinks=[metrics], tracer=tracer) as kit:

@@ -16,8 +16,8 @@ from asyncio import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, NoReturn, TypeGuard
 
-from toolkit.errors import is_error
 from toolkit.loops import release
+from toolkit.tracebacks import is_error
 
 Done = Callable[["CallTask"], object]
 """Told of a task that has ended."""

@@ -23,11 +23,11 @@ from toolkit.errors import (
     ToolResultError,
     ToolTimeoutError,
     ToolUnavailableError,
-    tool_error,
 )
 from toolkit.executors import Job
 from toolkit.executors.deadlines import Deadlines
 from toolkit.executors.frames import pack
+from toolkit.tracebacks import tool_error
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from types import CodeType, FrameType
 from typing import Any
 
-from toolkit.errors import is_error, kind_of_error
+from toolkit.errors import kind_of_error
 from toolkit.executors import Emit, Job
 from toolkit.executors.call_task import STEP, CallTask
 from toolkit.executors.deadlines import Deadlines
 from toolkit.executors.watchdog import Watchdog, Who
+from toolkit.tracebacks import is_error
 
 
 class LoopPart:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any, Final
 
-from toolkit.errors import is_error, kind_of_error
+from toolkit.errors import kind_of_error
 from toolkit.executors import Job
 from toolkit.executors.inline import collect
 from toolkit.fairness import FairQueue
 from toolkit.loops import call_soon
-from toolkit.tracebacks import set_cause
+from toolkit.tracebacks import is_error, set_cause
 
 _SPARE: Final = 8
 """One thread of so many is kept for users who have none: they never wait for others."""

@@ -36,14 +36,13 @@ from toolkit.errors import (
     ToolConstructionError,
     ToolError,
     ToolResultError,
-    is_error,
     kind_of_error,
 )
 from toolkit.executors.frames import MAX_BODY_BYTES, FrameReader, pack
 from toolkit.guards import pydantic_ready
 from toolkit.origin import Origin
 from toolkit.signature import Signature
-from toolkit.tracebacks import cause_of, trace_of
+from toolkit.tracebacks import cause_of, is_error, trace_of
 
 _TRACE_LENGTH: Final = 16_384  # of a traceback's text; its end says most
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG, prctl(2)

@@ -285,5 +285,14 @@ def _returning(value: object) -> Callable[[], object]:
 
 
 def is_awaited(value: object) -> bool:
-    """Tell whether a value is to be awaited, or is an async stream."""
-    return inspect.isawaitable(value) or isinstance(value, AsyncIterator)
+    """Tell whether a value is to be awaited, or is an async stream.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    try:
+        return inspect.isawaitable(value) or isinstance(value, AsyncIterator)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - both ask the value for its class
+        return False

@@ -174,6 +174,82 @@ async def test_exception_that_misbehaves_is_an_answer_like_any(
     assert [one.error_code for one in completed] == ["tool_failed"] * len(names)
 
 
+class Unlooked(BaseException):
+    """What gets past ``except Exception``."""
+
+
+class Faceless:
+    """A value that lets nobody ask for its class."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise Unlooked
+
+
+class Closed:
+    """A value that lets nobody ask for anything."""
+
+    def __getattribute__(self, name: str) -> NoReturn:
+        raise Unlooked
+
+
+class Mute:
+    """A value without a text."""
+
+    def __str__(self) -> NoReturn:
+        raise Unlooked
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("kind", [Faceless, Closed, Mute])
+async def test_value_that_misbehaves_is_a_result_or_an_error(kind: type) -> None:
+    """Nothing that a tool returns makes a call raise (B28)."""
+
+    @tool
+    async def at_once() -> Any:
+        return kind()
+
+    @tool
+    async def later() -> Any:
+        await asyncio.sleep(0)
+        return kind()
+
+    @tool
+    def in_thread() -> Any:
+        return kind()
+
+    with (
+        Toolkit(
+            Settings(allow=frozenset()), objects=[at_once, later, in_thread]
+        ) as kit,
+        kit.user(make_user()) as system,
+    ):
+        for name in ["at_once", "later", "in_thread"] * 2:
+            result = await asyncio.wait_for(system.execute(name), WAIT)
+            assert result.ok is (result.error is None)
+            assert kind.__name__ in result.value_json() or not result.ok
+
+
+@pytest.mark.parametrize("odd", list(ODD))
+async def test_factory_that_raises_what_misbehaves_is_an_answer_too(odd: str) -> None:
+    """A registered factory runs as part of the call that finds its tool (B26)."""
+
+    def make(_user: object) -> NoReturn:
+        error = ODD[odd]()
+        raise error
+
+    with (
+        Toolkit(Settings(allow=frozenset())) as kit,
+        kit.user(make_user(), secrets={"key": CANARY}) as system,
+    ):
+        system.registry.register_factory("made", make)
+        result = await asyncio.wait_for(system.execute("made"), WAIT)
+    assert isinstance(result.error, ToolkitError)
+    assert type(result.error).__module__ == "toolkit.errors"
+    assert result.error.__cause__ is None
+
+
 # --- secrets --------------------------------------------------------------------------
 
 

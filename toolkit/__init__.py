@@ -2,15 +2,18 @@
 
 The whole idea in one line::
 
-    source → candidate → filter → catalog → factory → registry → dispatcher
+    source → candidate → filter → catalog → factory → registry → dispatcher ← session
 
 Every public name below can be imported from here. Names load on first use, so
 ``import toolkit`` itself loads no dependency. Only these names,
 ``toolkit.errors`` and ``toolkit.testing`` are promised to stay.
 """
 
+import sys
+
 TYPE_CHECKING = False  # type checkers know the name; importing typing takes 5 ms
 if TYPE_CHECKING:
+    from toolkit import supervisor_factory
     from toolkit.adapters import adapt_tool
     from toolkit.agent import Agent, AgentAnswer, AgentRun
     from toolkit.app import Toolkit
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         AgentTimeoutError,
         ApprovalDeniedError,
         ApprovalExpiredError,
+        AuthenticationError,
         CallLimitError,
         ConfigurationError,
         DiscoveryError,
@@ -42,18 +46,24 @@ if TYPE_CHECKING:
         InvalidNameError,
         InvalidToolError,
         InvalidUserContextError,
+        KeySourceError,
+        LocalProtocolError,
         MissingExtraError,
         MissingSecretError,
         ModelNotConfiguredError,
         NoEarlierCatalogError,
         PluginLoadError,
+        ProtocolError,
         RegistrationRejectedError,
         RegistryClosedError,
         RegistryError,
         RegistryFrozenError,
+        RemoteProtocolError,
         RunCancelledError,
         RunEndedError,
         SandboxUnavailableError,
+        SessionClosedError,
+        SessionError,
         ToolAccessError,
         ToolCallError,
         ToolCancelledError,
@@ -73,7 +83,9 @@ if TYPE_CHECKING:
     from toolkit.origin import Origin
     from toolkit.policy import AccessPolicy
     from toolkit.registry import UniversalRegistry
+    from toolkit.session.supervisor import Supervisor
     from toolkit.settings import Settings
+    from toolkit.supervisor_factory import create_websocket_scoped_supervisor
     from toolkit.system import UserToolSystem
     from toolkit.tool_registry import (
         ToolRegistry,
@@ -97,11 +109,13 @@ _MODULE_OF = {
     "AgentTimeoutError": "toolkit.errors",
     "ApprovalDeniedError": "toolkit.errors",
     "ApprovalExpiredError": "toolkit.errors",
+    "AuthenticationError": "toolkit.errors",
     "CallLimitError": "toolkit.errors",
     "CatalogEvent": "toolkit.events",
     "ConfigurationError": "toolkit.errors",
     "create_scoped_registry": "toolkit.tool_registry",
     "create_websocket_scoped_registry": "toolkit.tool_registry",
+    "create_websocket_scoped_supervisor": "toolkit.supervisor_factory",
     "discover": "toolkit.discovery.pipeline",
     "DiscoveryError": "toolkit.errors",
     "DiscoveryFailedError": "toolkit.errors",
@@ -116,21 +130,29 @@ _MODULE_OF = {
     "InvalidNameError": "toolkit.errors",
     "InvalidToolError": "toolkit.errors",
     "InvalidUserContextError": "toolkit.errors",
+    "KeySourceError": "toolkit.errors",
+    "LocalProtocolError": "toolkit.errors",
     "MissingExtraError": "toolkit.errors",
     "MissingSecretError": "toolkit.errors",
     "ModelNotConfiguredError": "toolkit.errors",
     "NoEarlierCatalogError": "toolkit.errors",
     "Origin": "toolkit.origin",
     "PluginLoadError": "toolkit.errors",
+    "ProtocolError": "toolkit.errors",
     "RegistrationRejectedError": "toolkit.errors",
     "RegistryClosedError": "toolkit.errors",
     "RegistryError": "toolkit.errors",
     "RegistryFrozenError": "toolkit.errors",
     "RejectionReason": "toolkit.contract",
+    "RemoteProtocolError": "toolkit.errors",
     "RunCancelledError": "toolkit.errors",
     "RunEndedError": "toolkit.errors",
     "SandboxUnavailableError": "toolkit.errors",
+    "SessionClosedError": "toolkit.errors",
+    "SessionError": "toolkit.errors",
     "Settings": "toolkit.settings",
+    "Supervisor": "toolkit.session.supervisor",
+    "supervisor_factory": "toolkit",
     "Tool": "toolkit.tools",
     "tool": "toolkit.tools",
     "ToolAccessError": "toolkit.errors",
@@ -175,6 +197,7 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "AgentTimeoutError",
     "ApprovalDeniedError",
     "ApprovalExpiredError",
+    "AuthenticationError",
     "CallLimitError",
     "CatalogEvent",
     "ConfigurationError",
@@ -190,21 +213,28 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "InvalidNameError",
     "InvalidToolError",
     "InvalidUserContextError",
+    "KeySourceError",
+    "LocalProtocolError",
     "MissingExtraError",
     "MissingSecretError",
     "ModelNotConfiguredError",
     "NoEarlierCatalogError",
     "Origin",
     "PluginLoadError",
+    "ProtocolError",
     "RegistrationRejectedError",
     "RegistryClosedError",
     "RegistryError",
     "RegistryFrozenError",
     "RejectionReason",
+    "RemoteProtocolError",
     "RunCancelledError",
     "RunEndedError",
     "SandboxUnavailableError",
+    "SessionClosedError",
+    "SessionError",
     "Settings",
+    "Supervisor",
     "Tool",
     "ToolAccessError",
     "ToolCall",
@@ -237,8 +267,10 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "adapt_tool",
     "create_scoped_registry",
     "create_websocket_scoped_registry",
+    "create_websocket_scoped_supervisor",
     "discover",
     "hookimpl",
+    "supervisor_factory",
     "tool",
 ]
 
@@ -253,7 +285,10 @@ def __getattr__(name: str) -> object:
     if module is None:
         text = f"module 'toolkit' has no attribute {name!r}"
         raise AttributeError(text)
-    value: object = getattr(__import__(module, fromlist=(name,)), name)
+    path = f"{module}.{name}" if module == __name__ else module  # a module of ours
+    __import__(path)
+    loaded = sys.modules[path]
+    value: object = loaded if path != module else getattr(loaded, name)
     globals()[name] = value
     return value
 

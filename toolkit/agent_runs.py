@@ -106,9 +106,9 @@ class Run:
         return str(self.request.agent.name)
 
     @property
-    def deadline(self) -> float:
-        """When it is given up, in `time.monotonic` seconds."""
-        return self._started + self.seconds
+    def started_at(self) -> float:
+        """When it began, in `time.monotonic` seconds."""
+        return self._started
 
     async def execute(self) -> None:
         """Run the agent to its end, and tell of it.
@@ -400,7 +400,6 @@ class Run:
             )
         else:
             data = {"code": outcome.code, "message": str(outcome), "fatal": False}
-            data["agent"] = self.name
             self.tell(AgentEventType.ERROR, data)
 
     def _outcome(self, task: asyncio.Task[AgentAnswer]) -> AgentAnswer | ToolkitError:
@@ -421,7 +420,7 @@ class Run:
 
     def time_left(self) -> float:
         """Return the seconds until the run is given up, never below 0.0."""
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self._started + self.seconds - time.monotonic())
 
     def check_open(self, agent: str) -> None:
         """Refuse whatever comes after the end.

@@ -122,3 +122,16 @@ class Echo:
 
 
 echo: toolkit.Agent = Echo()
+
+
+async def connection(kit: toolkit.Toolkit) -> None:
+    """Own one connection."""
+    made = toolkit.create_websocket_scoped_supervisor("ann", kit=kit)
+    assert_type(made, toolkit.Supervisor)
+    ann = toolkit.UserContext(user_id="ann")
+    get = toolkit.supervisor_factory.get_websocket_scoped_supervisor
+    assert_type(get(ann, kit=kit), toolkit.Supervisor)
+    await made.receive("{}")
+    assert_type(await made.next_message(), str | None)
+    assert_type(made.get_tool_registry_id(), str)
+    assert_type(made.get_tool_registry_health(), dict[str, Any])

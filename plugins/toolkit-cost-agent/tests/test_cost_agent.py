@@ -99,7 +99,7 @@ def test_calls_in_the_details_are_the_calls_that_were_told(ask: Ask) -> None:
 def test_sample_is_never_taken_for_the_users_bill(
     ask: Ask, plan: Any, own_export: Path
 ) -> None:
-    """Say of each answer whose data it is."""
+    """Say of each answer whose data it is (S148)."""
     for answer in (plan.answer, ask("hello").answer):
         assert "the **invented sample** that ships" in answer
     assert "1. Get figures of your own" in plan.answer

@@ -21,7 +21,7 @@ def test_agent_is_found_by_its_entry_point() -> None:
 
 
 def test_answer_has_the_figures_the_sql_and_the_rows(ask: Ask, orders: Path) -> None:
-    """Answer with what is in the user's file, and what it rests on (S76, S148)."""
+    """Answer with what is in the user's file, and what it rests on (S76)."""
     told = ask("Total amount by country")
     assert told.calls == ["list_tables", "describe_table", "query_tables"]
     assert "The largest is France with **20.25**" in told.answer
@@ -51,7 +51,7 @@ def test_answer_has_the_figures_the_sql_and_the_rows(ask: Ask, orders: Path) -> 
 def test_questions_are_answered_from_the_file(
     ask: Ask, orders: Path, question: str, answer: str
 ) -> None:
-    """Give the figure that a person would read off the file (S142)."""
+    """Give the figure that a person would read off the file (S142, S147)."""
     assert answer in ask(question).answer
 
 
@@ -182,7 +182,7 @@ def test_error_of_a_tool_reaches_the_user_in_its_own_words(
 def test_hostile_message_changes_nothing_and_is_answered(
     ask: Ask, orders: Path, message: str
 ) -> None:
-    """Answer once, run no more than one SELECT, leave the file as it is (S147)."""
+    """Answer once, run no more than one SELECT, leave the file as it is."""
     before = orders.read_bytes()
     told = ask(message)
     assert len(told.answer) > 50

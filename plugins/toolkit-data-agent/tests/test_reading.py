@@ -158,7 +158,7 @@ def test_alternatives_are_never_asked_for_together() -> None:
     ["", "hello", "tell me a joke", "; DROP TABLE orders; --", "注文はいくつですか"],
 )
 def test_what_asks_for_nothing_becomes_no_plan(question: str) -> None:
-    """Guess nothing where no word asks for anything (S139)."""
+    """Guess nothing where no word asks for anything."""
     assert read_question(question, ORDERS, VALUES) is None
 
 
@@ -306,7 +306,7 @@ FRAGMENTS = st.sampled_from(
 
 @given(st.lists(FRAGMENTS | st.text(max_size=8), max_size=14).map(" ".join))
 def test_any_message_becomes_one_select_or_nothing(message: str) -> None:
-    """Let neither names nor values break out of their quotes (S147)."""
+    """Let neither names nor values break out of their quotes."""
     for one in (HOSTILE, ORDERS):
         plan = read_question(message, one, {'na"me': ["x' OR '1'='1"]})
         if plan is not None:

@@ -45,7 +45,7 @@ def test_unknown_agent_that_was_asked_for_is_said(ask: Ask) -> None:
 
 
 def test_message_for_nobody_is_answered_with_what_can_be_asked(ask: Ask) -> None:
-    """Claim nothing; list this user's agents and tools instead (S139, S142)."""
+    """Claim nothing; list this user's agents and tools instead (S139)."""
     told = ask("hello", requested="nobody_agent")
     assert told.thoughts[0].endswith("because no word of the message fits one.")
     assert told.answer.startswith("There is no agent “nobody_agent” here")

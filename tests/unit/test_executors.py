@@ -136,7 +136,7 @@ async def test_endless_stream_that_never_waits_can_be_given_up() -> None:
     future.cancel()
     with pytest.raises(asyncio.CancelledError):
         await within(future)
-    assert closed == ["closed"]
+    await until(lambda: closed == ["closed"])
 
 
 def test_tasks_of_a_loop_that_was_closed_are_not_kept() -> None:
@@ -462,10 +462,13 @@ async def test_idle_thread_keeps_no_users_object_alive(threads: ThreadExecutor) 
     watch = weakref.ref(mine)
     assert await within(threads.submit(job(mine.run))) is mine
     del mine
-    await asyncio.sleep(0)  # the loop itself holds the future until its next turn
-    await until(lambda: threads.statistics()["idle"] == 1)
-    gc.collect()
-    assert watch() is None
+
+    def is_gone() -> bool:
+        gc.collect()
+        return watch() is None
+
+    await until(is_gone)  # the thread counts as idle a little before it lets go
+    assert threads.statistics()["idle"] == 1
 
 
 @pytest.mark.parametrize("is_failing", [False, True], ids=["returns", "raises"])

@@ -99,16 +99,15 @@ class CallTask:
     def __await__(self) -> Generator[Any, None, Any]:
         """Run it to its end, or until it or its caller is given up.
 
-        Raises:
-            asyncio.CancelledError: It was stopped, its caller was cancelled, or it
-                raised that.
-            RuntimeError: It awaits itself.
-            BaseException: Whatever it raises.
-            GeneratorExit: Whoever awaits it is closed; so is the coroutine.
+        What comes of it is raised: a CancelledError where it was stopped, or its caller
+        was cancelled. When whoever awaits it is closed, so is the coroutine.
         """
         if self._is_awaited:
-            return (yield from self._wait_for_end())
+            return self._wait_for_end()
         self._is_awaited = True
+        return self._run()
+
+    def _run(self) -> Generator[Any, None, Any]:
         if not self.steps:
             self.start()
         outer, before = self._outer, self._before
@@ -151,7 +150,8 @@ class CallTask:
     def _wait_for_end(self) -> Generator[Any, None, Any]:
         """Wait until somebody else has run it to its end."""
         if not self.is_ended:
-            if asyncio.current_task(self._loop) is self:
+            running: object = asyncio.current_task(self._loop)
+            if running is self:
                 text = f"Task cannot await on itself: {self!r}"
                 raise RuntimeError(text)
             ended: asyncio.Future[None] = self._loop.create_future()
@@ -187,22 +187,24 @@ class CallTask:
             else:
                 self._waits_for = self._context.run(self._coroutine.throw, error)
         except StopIteration as stop:
-            self.is_ended = True
             if self._must_cancel:  # it cancelled itself, and then ended
-                self.error = _cancelled(self._cancel_message)
+                self._end(None, _cancelled(self._cancel_message))
             else:
-                self.value = stop.value
+                self._end(stop.value, None)
         except BaseException as raised:  # noqa: BLE001 - it is the caller's to see
-            self.error = raised
-            self.is_ended = True
+            self._end(None, raised)
         finally:
             _leave_task(loop, self)  # type: ignore[arg-type]  # see above
             _enter_task(loop, outer)
-        if self.is_ended:
-            self._outer = None
-            callbacks, self._callbacks = self._callbacks, ()
-            for fn, context in callbacks:
-                loop.call_soon(fn, self, context=context)
+
+    def _end(self, value: Any, error: BaseException | None) -> None:  # noqa: ANN401 - whatever it returned
+        self.is_ended = True
+        self.value = value
+        self.error = error
+        self._outer = None
+        callbacks, self._callbacks = self._callbacks, ()
+        for fn, context in callbacks:
+            self._loop.call_soon(fn, self, context=context)
 
     def _wait(self) -> Generator[Any, None, BaseException | None]:
         """Wait for what the coroutine waits for; return what to throw into it."""

@@ -293,24 +293,30 @@ BOTH: list[Tool] = [
 ]
 
 
+FACTORIES: list[Any] = [
+    None,
+    *(
+        getattr(asyncio, name)
+        for name in ["eager_task_factory"]
+        if hasattr(asyncio, name)
+    ),
+]  # the second is of Python 3.12
+
+
 def named(tool: Tool) -> str:
     return tool.__name__
 
 
-@pytest.mark.parametrize("is_eager", [False, True], ids=["plain", "eager"])
+@pytest.mark.parametrize("factory", FACTORIES, ids=["plain", "eager"][: len(FACTORIES)])
 @pytest.mark.parametrize("tool", BOTH, ids=named)
 async def test_a_tool_fares_as_in_a_task_of_asyncio(
     made: Made,
     tool: Tool,
-    is_eager: bool,  # noqa: FBT001 - a parameter of the test
+    factory: Any,
 ) -> None:
     """Same value or error, with the same words, in both kinds of task (B30)."""
-    eager: Any = getattr(asyncio, "eager_task_factory", None)
-    if is_eager and eager is None:
-        pytest.skip("this Python starts no task eagerly")
     expected = await outcome(asyncio.create_task(tool()))
-    if is_eager:
-        asyncio.get_running_loop().set_task_factory(eager)
+    asyncio.get_running_loop().set_task_factory(factory)
     told = await asyncio.create_task(outcome(made.task(tool())))
     assert told == expected
     assert made.left == []

@@ -19,6 +19,7 @@ from toolkit.errors import ToolCancelledError, ToolResultError
 from toolkit.events import Sink
 from toolkit.executors.call_task import CallTask
 from toolkit.executors.inline import is_key_press
+from toolkit.executors.watchdog import Step
 from toolkit.loops import call_soon, release
 from toolkit.plans import Call, Plan
 from toolkit.results import OpenResult, ToolCall, ToolResult, cut, failure
@@ -29,6 +30,7 @@ __all__ = ["ToolCall", "ToolResult", "UnifiedToolDispatcher"]
 
 _NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
 _TEXTS: Final = (bytes, str, bytearray)
+_AFTERWARDS: Final = frozenset({"value", "error", "odd"})  # set once the tool has run
 _WAITS: Final = "it waits for something, though its code has nothing to wait for"
 
 
@@ -316,9 +318,10 @@ class UnifiedToolDispatcher(CallFlow):
         return result
 
 
-def which_tool(frame: FrameType) -> tuple[str, object] | None:
+def which_tool(frame: FrameType) -> Step | None:
     """Tell the watchdog which tool runs straight through in a frame of `execute`."""
-    plan, call_id = frame.f_locals.get("plan"), frame.f_locals.get("call_id")
-    if call_id is None or plan is None or not plan.is_direct:
-        return None
-    return plan.listed.name, call_id
+    known = frame.f_locals
+    if "coroutine" not in known or not _AFTERWARDS.isdisjoint(known):
+        return None  # not yet, or no more: it is a sink, say, that takes the time
+    plan: Plan = known["plan"]
+    return (plan.listed.name, known["call_id"], 0) if plan.is_direct else None

@@ -293,14 +293,8 @@ BOTH: list[Tool] = [
 ]
 
 
-FACTORIES: list[Any] = [
-    None,
-    *(
-        getattr(asyncio, name)
-        for name in ["eager_task_factory"]
-        if hasattr(asyncio, name)
-    ),
-]  # the second is of Python 3.12
+EAGER: Any = getattr(asyncio, "eager_task_factory", None)  # since Python 3.12
+FACTORIES = [None] if EAGER is None else [None, EAGER]
 
 
 def named(tool: Tool) -> str:

@@ -145,14 +145,15 @@ async def test_one_can_be_dropped_by_another_that_fires_with_it(
     """Both timers have run off, and the second is still in time to go (B31)."""
     log: list[One] = []
     when = ahead(0)
-    ones = [One(log, when, lambda: drop_all()) for _ in range(3)]
+    ones: list[One] = []
 
     def drop_all() -> None:
         for one in ones:
             deadlines.drop(one)
 
-    for one in ones:
-        deadlines.watch(one)
+    for _ in range(3):
+        ones.append(One(log, when, drop_all))
+        deadlines.watch(ones[-1])
     while time.monotonic() < when + SOON:  # so that the loop finds all timers run off
         pass
     await until(lambda: bool(log))

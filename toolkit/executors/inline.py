@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.executors import Emit, Job
 from toolkit.executors.call_task import STEP, CallTask
 from toolkit.executors.deadlines import Deadlines
-from toolkit.executors.watchdog import Watchdog, Who
+from toolkit.executors.watchdog import Step, Watchdog, Who
 
 
 class LoopPart:
@@ -149,12 +149,11 @@ def _settle(future: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
         future.exception()  # looked at: nobody may wait any more
 
 
-def _step_of(frame: FrameType) -> tuple[str, object] | None:
+def _step_of(frame: FrameType) -> Step | None:
     task = frame.f_locals.get("self")
     if type(task) is not CallTask:
         return None
-    name, call_id = task.label
-    return name, (call_id, task.steps)
+    return *task.label, task.steps
 
 
 async def collect(answer: Any, emit: Emit | None = None) -> Any:  # noqa: ANN401 - a tool's value

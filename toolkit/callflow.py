@@ -13,7 +13,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import Any, cast
+from math import isnan
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -114,7 +115,7 @@ class CallFlow:
         self._gate = self._share.gate(settings)
         self._plans: dict[str, Plan] = {}
         self._running: dict[str, Call] = {}
-        self._loading: set[asyncio.Future[None]] = set()
+        self._loading: set[asyncio.Future[Any]] = set()
         self._approvals: dict[str, asyncio.Future[str | None]] = {}
         self._repeats: Repeats | None = None
         self._prefix = f"{executors.unique_name()}-"
@@ -167,7 +168,7 @@ class CallFlow:
         """Find and authorize; import the code of a tool that is known from before."""
         if self._is_closed:
             raise RegistryClosedError(self.registry.name)
-        if timeout is not None and not isinstance(cast("object", timeout), int | float):
+        if timeout is not None and not _is_number(timeout):
             raise InvalidArgumentsError(name, [("timeout", "give seconds, or nothing")])
         plans = self._plans  # another dict, as soon as a name means something else
         plan = plans.get(name) if type(name) is str else None
@@ -178,7 +179,7 @@ class CallFlow:
             if not (listed.tool.is_loaded or self._planner.is_elsewhere(listed)):
                 await self._load(name, listed, timeout, started)
             elif not listed.tool.is_loaded:
-                await self._check_elsewhere(name, listed)
+                await self._check_elsewhere(name, listed, timeout, started)
             plan = self._planner.plan(listed)
             if type(name) is str:
                 plans[name] = plan
@@ -198,12 +199,29 @@ class CallFlow:
             fault = f"they cannot be written as JSON ({kind_of_error(error)})"
             raise InvalidArgumentsError(name, [("", fault)]) from None
 
-    async def _check_elsewhere(self, name: str, listed: ListedTool) -> None:
-        """Make sure that another process may import a tool now; reads files."""
+    async def _check_elsewhere(
+        self,
+        name: str,
+        listed: ListedTool,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+        started: float,
+    ) -> None:
+        """Make sure that another process may import a tool now; reads files.
+
+        Raises:
+            ToolCancelledError: The dispatcher is closed meanwhile.
+            ToolTimeoutError: The deadline passes meanwhile.
+            ToolUnavailableError: It may not, or nobody can tell.
+        """
         ask = getattr(listed.tool, "objection", None)
-        detail = "" if ask is None else await asyncio.to_thread(ask)
+        if ask is None:
+            return
+        asking = asyncio.ensure_future(asyncio.to_thread(ask))
+        await self._before(asking, name, listed, timeout, started)
+        error = asking.exception()
+        detail = asking.result() if error is None else _raised(error)
         if detail:
-            raise ToolUnavailableError(name, listed.tool.origin, detail)
+            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
 
     async def _load(
         self,
@@ -223,25 +241,35 @@ class CallFlow:
             ToolUnavailableError: It cannot be imported any more.
         """
         loading = listed.tool.begin_loading()
-        waiter = watch(loading)
+        await self._before(watch(loading), name, listed, timeout, started)
+        error = loading.exception()
+        if error is not None:  # an error of this call's own: others wait for it too
+            detail = getattr(error, "detail", _raised(error))
+            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
+        self._admission.authorize(name, listed)
+
+    async def _before(
+        self,
+        waiter: asyncio.Future[Any],
+        name: str,
+        listed: ListedTool,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+        started: float,
+    ) -> None:
+        """Wait for what a call needs before it can be taken."""
         self._loading.add(waiter)
         default = self._settings.default_timeout
         allowed = shortest(default, listed.current.timeout, timeout)
         left = None if allowed is None else started + allowed - time.monotonic()
         try:
-            await asyncio.wait({waiter}, timeout=left)
+            done, _ = await asyncio.wait({waiter}, timeout=left)
         finally:
             self._loading.discard(waiter)
             waiter.cancel()
         if self._is_closed:
             raise ToolCancelledError(name)
-        if not loading.done():
+        if not done:
             raise ToolTimeoutError(name, allowed or 0.0)
-        error = loading.exception()
-        if error is not None:  # an error of this call's own: others wait for it too
-            detail = getattr(error, "detail", f"it raised {kind_of_error(error)}")
-            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
-        self._admission.authorize(name, listed)
 
     async def _once(
         self,
@@ -484,6 +512,14 @@ class CallFlow:
 
     def _forget_plans(self) -> None:
         self._plans = {}
+
+
+def _is_number(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and not isnan(seconds)
+
+
+def _raised(error: BaseException) -> str:
+    return f"it raised {kind_of_error(error)}"
 
 
 def _leave_again(gate: Gate, entering: asyncio.Task[None]) -> None:

@@ -347,10 +347,7 @@ class CallFlow:
         except ToolkitError as error:
             result = call.failed(error)
         finally:  # also when the caller is cancelled: what started is completed
-            del self._running[call.call_id]
-            if call.was_started:
-                self._complete(call, result)
-            call.end()
+            self._end(call, result)
         return result
 
     async def _let_in(self, call: Call) -> None:
@@ -370,6 +367,7 @@ class CallFlow:
             raise call.stop_error
 
     async def _wait_at(self, gate: Gate, call: Call) -> None:
+        self._end_closed()  # they may be in the way
         entering = call.loop.create_task(
             gate.enter(self.user_context.user_id, call.deadline)
         )
@@ -480,12 +478,26 @@ class CallFlow:
         except ToolkitError as error:
             result = call.failed(error)
         finally:
-            self._running.pop(call_id, None)
-            self._complete(call, result)
-            call.end()
+            self._end(call, result)
         return result
 
     # --- afterwards -------------------------------------------------------------------
+
+    def _end(self, call: Call, result: ToolResult | None) -> None:
+        """Complete a call that was taken, and give its places back; once only."""
+        if self._running.pop(call.call_id, None) is not None:
+            if call.was_started:
+                self._complete(call, result)
+            call.end()
+
+    def _end_closed(self) -> None:
+        """End the calls of loops that were closed with no regard for them."""
+        lost = [one for one in tuple(self._running.values()) if one.loop.is_closed()]
+        for call in lost:
+            call.ended = call.give_up = None  # who waits there waits no more
+            self._end(call, None)
+        if lost:
+            self._inline.forget_closed_loops()
 
     def _complete(self, call: Call, result: ToolResult | None) -> None:
         self._failed += result is None or not result.ok

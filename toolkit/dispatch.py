@@ -178,7 +178,7 @@ class UnifiedToolDispatcher(CallFlow):
         self._gate.count_in()
         call = Call(plan, name, call_id, started, None, self._sinks)
         call.places.append(self._gate)
-        call.state = "running"
+        call.state, call.was_started = "running", True
         call.is_told = bool(call.sinks)
         call.give_up = task.stop
         call.allow(plan.seconds, started)
@@ -194,9 +194,7 @@ class UnifiedToolDispatcher(CallFlow):
             result = call.failed(self._runner.fault(call, task, raised))
         finally:
             part.deadlines.drop(call)
-            del self._running[call_id]
-            self._complete(call, result)
-            call.end()
+            self._end(call, result)
         return result
 
     # --- looking at calls, and ending them -------------------------------------------
@@ -207,6 +205,7 @@ class UnifiedToolDispatcher(CallFlow):
 
     def running(self) -> tuple[ToolCall, ...]:
         """Return the calls that have not ended, the oldest first."""
+        self._end_closed()
         return tuple(
             ToolCall(
                 call_id=call.call_id,
@@ -255,6 +254,7 @@ class UnifiedToolDispatcher(CallFlow):
 
         A call that never waits for anything has ended when anybody can ask.
         """
+        self._end_closed()
         return {
             "calls": self._calls,
             "failed": self._failed,
@@ -267,6 +267,7 @@ class UnifiedToolDispatcher(CallFlow):
         self._plans = {}
         for call in tuple(self._running.values()):
             self._stop(call, ToolCancelledError(call.name))
+        self._end_closed()
         for waiter in tuple(self._loading):
             call_soon(waiter.get_loop(), waiter.cancel)
 

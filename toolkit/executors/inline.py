@@ -96,7 +96,7 @@ class InlineExecutor:
         loop = asyncio.get_running_loop()
         part = self._parts.get(loop)
         if part is None:
-            self._forget_closed_loops()
+            self.forget_closed_loops()
             part = self._parts.setdefault(loop, LoopPart(loop))
             self._watchdog.watch(loop)
         return part
@@ -117,7 +117,7 @@ class InlineExecutor:
 
     def statistics(self) -> dict[str, int]:
         """Return counts: late calls, and how often a tool blocked a loop."""
-        self._forget_closed_loops()
+        self.forget_closed_loops()
         parts = tuple(self._parts.values())
         late = [task for part in parts for task in tuple(part.late) if not task.done()]
         return {"late": len(late), "blocked": sum(self._watchdog.blocks().values())}
@@ -126,14 +126,15 @@ class InlineExecutor:
         """Return how often each tool was found to block a loop, by the name used."""
         return self._watchdog.blocks()
 
-    def close(self) -> None:
-        """Let the watchdog end. Running calls go on."""
-        self._watchdog.close()
-
-    def _forget_closed_loops(self) -> None:
+    def forget_closed_loops(self) -> None:
+        """Keep nothing for loops that are closed, so that what was in them can end."""
         for loop in tuple(self._parts):
             if loop.is_closed():
                 self._parts.pop(loop, None)
+
+    def close(self) -> None:
+        """Let the watchdog end. Running calls go on."""
+        self._watchdog.close()
 
 
 def _settle(future: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:

@@ -228,7 +228,8 @@ class Runner:
         try:
             return await future
         except BaseException as raised:
-            if outer is not None and outer.cancelling() > before:
+            is_closed = isinstance(raised, GeneratorExit)  # with its loop
+            if is_closed or (outer is not None and outer.cancelling() > before):
                 raise
             error = self._error(call, raised)
         finally:

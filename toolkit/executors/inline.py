@@ -11,7 +11,7 @@ from toolkit.errors import kind_of_error
 from toolkit.executors import Emit, Job
 from toolkit.executors.call_task import STEP, CallTask
 from toolkit.executors.deadlines import Deadlines
-from toolkit.executors.watchdog import Watchdog, Who
+from toolkit.executors.watchdog import Step, Watchdog, Who
 from toolkit.tracebacks import is_error
 
 
@@ -98,7 +98,7 @@ class InlineExecutor:
         loop = asyncio.get_running_loop()
         part = self._parts.get(loop)
         if part is None:
-            self._forget_closed_loops()
+            self.forget_closed_loops()
             part = self._parts.setdefault(loop, LoopPart(loop))
             self._watchdog.watch(loop)
         return part
@@ -119,7 +119,7 @@ class InlineExecutor:
 
     def statistics(self) -> dict[str, int]:
         """Return counts: late calls, and how often a tool blocked a loop."""
-        self._forget_closed_loops()
+        self.forget_closed_loops()
         parts = tuple(self._parts.values())
         late = [task for part in parts for task in tuple(part.late) if not task.done()]
         return {"late": len(late), "blocked": sum(self._watchdog.blocks().values())}
@@ -128,14 +128,15 @@ class InlineExecutor:
         """Return how often each tool was found to block a loop, by the name used."""
         return self._watchdog.blocks()
 
-    def close(self) -> None:
-        """Let the watchdog end. Running calls go on."""
-        self._watchdog.close()
-
-    def _forget_closed_loops(self) -> None:
+    def forget_closed_loops(self) -> None:
+        """Keep nothing for loops that are closed, so that what was in them can end."""
         for loop in tuple(self._parts):
             if loop.is_closed():
                 self._parts.pop(loop, None)
+
+    def close(self) -> None:
+        """Let the watchdog end. Running calls go on."""
+        self._watchdog.close()
 
 
 def _settle(future: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
@@ -151,12 +152,11 @@ def _settle(future: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
         future.exception()  # looked at: nobody may wait any more
 
 
-def _step_of(frame: FrameType) -> tuple[str, object] | None:
+def _step_of(frame: FrameType) -> Step | None:
     task = frame.f_locals.get("self")
     if type(task) is not CallTask:
         return None
-    name, call_id = task.label
-    return name, (call_id, task.steps)
+    return *task.label, task.steps
 
 
 async def collect(answer: Any, emit: Emit | None = None) -> Any:  # noqa: ANN401 - a tool's value

@@ -334,6 +334,51 @@ async def both(
         waiter.set_result("value")
 
 
+async def test_tool_that_cancels_its_task_cancels_no_caller() -> None:
+    """It never waits, yet it has a task of its own: at the first call, and at those
+    that need nothing but to be run (B30, B35).
+    """
+
+    @tool
+    async def gives_up() -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel("enough")
+        return "said"
+
+    caller = asyncio.current_task()
+    assert caller is not None
+    with tool_system(gives_up) as system:
+        for _ in range(3):
+            result = await system.execute("gives_up")
+            assert result.error is not None
+            assert result.error.code == "tool_failed"
+            assert caller.cancelling() == 0
+    await asyncio.sleep(0)  # here a cancelled caller would learn of it
+
+
+async def test_endless_stream_on_the_loop_by_choice_ends_at_its_deadline() -> None:
+    """A plain one gives way at each part, and its clean-up runs (B30, B52)."""
+    closed: list[str] = []
+
+    @tool
+    def endless() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append("closed")
+
+    settings = Settings(executors={"endless": "inline"})
+    with tool_system(endless, settings=settings) as system:
+        for count in (1, 2):
+            call = system.execute("endless", timeout=0.02)
+            result = await asyncio.wait_for(call, WAIT)
+            assert result.error is not None
+            assert result.error.code == "tool_timeout"
+            await until(lambda count=count: len(closed) == count)  # type: ignore[misc]  # a default binds it
+
+
 async def test_tool_is_told_of_its_deadline_before_its_first_wait_ends() -> None:
     """A deadline that has passed already ends the call where it first waits (B30,
     B31).

@@ -11,15 +11,14 @@ import pytest
 
 from tests.sample_tools import Echo, catalog_of
 from toolkit import ConfigurationError, Settings, tool
-from toolkit.catalog import ListedTool, ToolCatalog
+from toolkit.catalog import ListedTool
 from toolkit.executors.choice import ExecutorChoice, Executors
 from toolkit.executors.processes import ProcessExecutor
 from toolkit.factory import UserContextToolFactory
 from toolkit.settings import ExecutorName
-from toolkit.system import UserToolSystem
 from toolkit.testing import make_user, tool_system
 
-CATALOG = catalog_of(Echo, distribution="Acme_Tools")
+CATALOG = catalog_of(Echo, distribution="acme-tools")
 (ECHO,) = CATALOG.view
 
 
@@ -42,9 +41,7 @@ def test_tool_is_chosen_for_by_any_of_its_names(name: str) -> None:
     assert chosen({name: "process"}) == "process"
 
 
-@pytest.mark.parametrize(
-    "name", ["acme-tools", "Acme_Tools", "ACME.tools", "acme.Tools"]
-)
+@pytest.mark.parametrize("name", ["acme-tools", "Acme_Tools", "ACME.tools"])
 def test_distribution_is_chosen_for_however_its_name_is_written(name: str) -> None:
     """As the packaging specifications compare names."""
     assert chosen({name: "sandbox"}) == "sandbox"
@@ -69,9 +66,7 @@ def test_what_is_chosen_tells_whether_another_process_imports_it() -> None:
     assert not ExecutorChoice(Settings()).is_elsewhere(ECHO)
 
 
-@pytest.mark.parametrize(
-    "wrong", ["proces", "Threads", "", "none", None, 3, ["inline"]]
-)
+@pytest.mark.parametrize("wrong", ["proces", "Threads", "", None, 3, ["inline"]])
 def test_executor_that_does_not_exist_is_refused_with_those_that_do(
     wrong: object,
 ) -> None:
@@ -98,9 +93,11 @@ def test_names_that_mean_the_same_must_not_say_different_things(
     one: str, other: str
 ) -> None:
     """Which of them would win is nobody's to guess (B6, S28)."""
-    assert Settings(executors={one: "process", other: "process"})
-    with pytest.raises(ConfigurationError, match="mean the same"):
-        Settings(executors={one: "process", other: "inline"})
+    assert chosen({one: "process", other: "process"}) in (None, "process")
+    with pytest.raises(ConfigurationError, match="mean the same") as caught:
+        chosen({one: "process", other: "inline"})
+    assert caught.value.setting == f"executors.{other}"
+    assert chosen({"a.b_c": "process", "a.b-c": "inline"}) is None  # two tools' names
 
 
 def test_choice_is_read_from_the_environment_and_refused_there_too() -> None:
@@ -111,7 +108,7 @@ def test_choice_is_read_from_the_environment_and_refused_there_too() -> None:
         Settings.load(environ={"TOOLKIT_EXECUTORS": '{"echo": "pool"}'})
 
 
-# --- where tools really run -------------------------------------------------------
+# --- where tools really run ----------------------------------------------------------
 
 
 def here() -> tuple[bool, bool]:
@@ -186,8 +183,9 @@ async def test_tool_runs_where_its_kind_runs_if_nothing_is_chosen(kind: type) ->
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_kind_of_tool_runs_where_the_operator_says(kind: type) -> None:
     """On the loop or in a thread, with the same value as anywhere (B61)."""
-    for name in ("inline", "threads"):
-        settings = Settings(executors={"where": cast("ExecutorName", name)})
+    names: list[ExecutorName] = ["inline", "threads"]
+    for name in names:
+        settings = Settings(executors={"where": name})
         with tool_system(kind, settings=settings) as system:
             for _ in range(2):
                 value = (await system.execute("where")).unwrap()
@@ -196,7 +194,7 @@ async def test_every_kind_of_tool_runs_where_the_operator_says(kind: type) -> No
                 assert value == (ON_THE_LOOP if name == "inline" else there)
 
 
-# --- the executors of a process ---------------------------------------------------
+# --- the executors of a process ------------------------------------------------------
 
 
 def test_executors_are_made_as_the_settings_say() -> None:
@@ -256,11 +254,6 @@ async def test_tool_whose_executor_is_gone_is_answered_not_raised() -> None:
     assert result.error.code == "tool_unavailable"
 
 
-def system_of(catalog: ToolCatalog, settings: Settings) -> UserToolSystem:
-    factory = UserContextToolFactory(catalog, settings=settings)
-    return factory.create_user_tool_system(make_user())
-
-
 async def test_choice_follows_the_settings_not_the_tool_that_came_before() -> None:
     """A new set of settings over the same tools is a new choice (B37, B61)."""
 
@@ -270,8 +263,10 @@ async def test_choice_follows_the_settings_not_the_tool_that_came_before() -> No
         return list(here())
 
     catalog = catalog_of(where)
-    for name, there in (("threads", IN_A_THREAD), ("inline", ON_THE_LOOP)):
-        settings = Settings(executors={"acme": cast("ExecutorName", name)})
+    wanted: dict[ExecutorName, list[bool]]
+    wanted = {"threads": IN_A_THREAD, "inline": ON_THE_LOOP}
+    for name, there in wanted.items():
+        settings = Settings(executors={"acme": name})
         factory = UserContextToolFactory(catalog, settings=settings)
         with factory.create_user_tool_system(make_user()) as system:
             assert (await system.execute("where")).value == there

@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from inspect import isawaitable
 from types import CodeType, FrameType
 from typing import Any
 
@@ -162,6 +163,8 @@ def _step_of(frame: FrameType) -> Step | None:
 async def collect(answer: Any, emit: Emit | None = None) -> Any:  # noqa: ANN401 - a tool's value
     """Await what a tool answered with; of a stream, gather the parts into a list.
 
+    A plain stream that is no coroutine in disguise gives way to others at each part.
+
     Raises:
         RuntimeError: It raised SystemExit, or a KeyboardInterrupt that is no key press:
             neither ends the loop. Or GeneratorExit, which would end who awaits it.
@@ -172,6 +175,8 @@ async def collect(answer: Any, emit: Emit | None = None) -> Any:  # noqa: ANN401
     """
     task = _current_task()
     try:
+        if isinstance(answer, Iterator) and not isawaitable(answer):
+            answer = _each(answer)
         if isinstance(answer, AsyncIterator):
             return await _parts(answer, emit)
         return await answer
@@ -188,6 +193,16 @@ def _current_task() -> object:
         return asyncio.current_task()
     except RuntimeError:  # no loop runs: a coroutine that was left is being closed
         return None
+
+
+async def _each(stream: Iterator[Any]) -> AsyncIterator[Any]:
+    try:
+        for part in stream:
+            yield part
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
 
 
 async def _parts(stream: AsyncIterator[Any], emit: Emit | None) -> list[Any]:

@@ -659,4 +659,4 @@ async def turns() -> None:
 class TestCalls(Calls.TestCase):  # type: ignore[valid-type,misc]  # Hypothesis's
     """Every started call completes once; nothing leaks; no event crosses (S13, B26)."""
 
-    settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+    settings = settings(max_examples=35, stateful_step_count=40, deadline=None)

@@ -7,19 +7,33 @@ one is out of date. Each page says at its top that it is generated.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, Field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import typer
+from pydantic import BaseModel
 
 from toolkit import Origin, RejectionReason, Settings, errors
 from toolkit.checks import TableCheck, paths
 from toolkit.cli.app import app
 from toolkit.discovery.report import Cause
+from toolkit.session.messages import (
+    COMMANDS,
+    MAX_DEPTH,
+    MESSAGES,
+    ErrorCode,
+    MessageType,
+    Refused,
+)
+from toolkit.session.protocol import CLOSE_CODES, Session
+from toolkit.session.published import asyncapi, json_schema
 from toolkit.settings import variable_of
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
@@ -159,6 +173,50 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
         errors.NoEarlierCatalogError(1),
         "Nothing; the catalog in use is the first one that is kept.",
     ),
+    "AgentError": (
+        errors.AgentError("none of your tables has a column for that"),
+        "What the text says: an agent wrote it for its user.",
+    ),
+    "AgentNotFoundError": (
+        errors.AgentNotFoundError("poet", ("data_agent", "triage_agent")),
+        "Ask one of those that are named, or install the one that is missing.",
+    ),
+    "AgentFailedError": (
+        errors.AgentFailedError("data_agent", "ZeroDivisionError"),
+        "Look into the server's log for the run's id, and tell the agent's author.",
+    ),
+    "AgentTimeoutError": (
+        errors.AgentTimeoutError("data_agent", 120.0),
+        "Ask for less at once, or raise `server.run_timeout`.",
+    ),
+    "AgentDepthError": (
+        errors.AgentDepthError("data_agent", 4),
+        "Tell the agents' authors: they ask each other in a circle.",
+    ),
+    "RunCancelledError": (
+        errors.RunCancelledError("data_agent", "it was cancelled by its user"),
+        "Ask again, if it was not meant.",
+    ),
+    "RunEndedError": (
+        errors.RunEndedError("data_agent"),
+        "Let the agent await all that it starts before its `run` returns.",
+    ),
+    "ModelNotConfiguredError": (
+        errors.ModelNotConfiguredError("data_agent"),
+        "Set a model in `[agents.model]`, or let the agent ask `run.has_model` first.",
+    ),
+    "LocalProtocolError": (
+        errors.LocalProtocolError("agent_started of a run that is started already"),
+        "Report it: a client cannot cause it.",
+    ),
+    "RemoteProtocolError": (
+        errors.RemoteProtocolError(1003, "binary_frame", "a binary frame"),
+        "Mend the client; [wire.md](wire.md) has what it may send.",
+    ),
+    "SessionClosedError": (
+        errors.SessionClosedError("closing"),
+        "Connect again; what a client has not seen of a closed session is lost.",
+    ),
     "InvalidNameError": (
         errors.InvalidNameError("my tool", "use 1 to 64 of a-z A-Z 0-9 _ and -"),
         "Choose a name that fits.",
@@ -276,7 +334,7 @@ def settings_page() -> Iterator[str]:
         "that `TOOLKIT_CONFIG`\nnames; then environment variables override it. "
         "An unknown setting in the file is an error that\nnames the nearest one."
     )
-    yield from _table(Settings)
+    yield from _settings_table(Settings)
     yield "## Variables"
     yield (
         "The variable of a setting is `TOOLKIT_` and its name in capitals; `__` stands "
@@ -287,7 +345,7 @@ def settings_page() -> Iterator[str]:
     yield VARIABLES
 
 
-def _table(kind: Any) -> Iterator[str]:  # noqa: ANN401 - a table's class
+def _settings_table(kind: Any) -> Iterator[str]:  # noqa: ANN401 - a table's class
     """Write what is in a table of settings, and then the tables in it."""
     told = _attributes(kind)
     rows = [
@@ -303,7 +361,7 @@ def _table(kind: Any) -> Iterator[str]:  # noqa: ANN401 - a table's class
         if isinstance(check, TableCheck):
             yield f"## `[{check.kind.table}]`"
             yield _paragraph(check.kind)
-            yield from _table(check.kind)
+            yield from _settings_table(check.kind)
 
 
 def _shape(annotation: object) -> str:
@@ -379,11 +437,171 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES: Final[dict[str, Callable[[], Iterator[str]]]] = {
-    "cli.md": cli_page,
-    "errors.md": errors_page,
-    "reasons.md": reasons_page,
-    "settings.md": settings_page,
+WIRE: Final = """
+Each frame is one JSON object, in text. The client sends commands, the server messages,
+and there are no others than these. The same as schemas: [JSON
+Schema](wire.schema.json), [AsyncAPI](asyncapi.json).
+
+A client ignores fields that it does not know. So does the server: a `user_id` in a
+command changes nothing, because the user is the one of the token.
+""".strip()
+
+ENVELOPE: Final = """
+Every message has `version` (1), `type`, `sequence` (1, 2, 3 … on each connection,
+without gaps), `timestamp` (UTC), `run_id` and `request_id` (each may be null) and
+`data`. The fields in the last column are at the top level too.
+
+A run is told in this order, and several runs may be told in turn:
+
+1. one `agent_started`;
+2. any number of `agent_thinking`, `tool_executing` and `tool_completed`; each
+   `tool_executing` has one `tool_completed` with its `call_id`;
+3. one `agent_completed`, or one `error` with the `run_id`. Nothing follows it.
+""".strip()
+
+REFUSALS: Final = """
+A frame that is no command is answered with an `error` whose `fatal` is false, and the
+connection goes on; too many of them in a row end it. Where there is a close code, the
+`error` is fatal, and the connection is closed with that code. The `code` of a failed
+run or call is that of an error in [errors.md](errors.md).
+""".strip()
+
+CODES: Final[dict[ErrorCode, str]] = {
+    ErrorCode.INVALID_JSON: "the text is no JSON; NaN and Infinity are none either",
+    ErrorCode.NOT_AN_OBJECT: "JSON, and no object",
+    ErrorCode.TOO_DEEP: f"more than {MAX_DEPTH} levels",
+    ErrorCode.DUPLICATE_KEY: "an object that has one name twice",
+    ErrorCode.UNKNOWN_TYPE: "no `type`, or one that there is not",
+    ErrorCode.INVALID_MESSAGE: "a field is missing, or has another type or length",
+    ErrorCode.BINARY_FRAME: "a binary frame",
+    ErrorCode.NOT_UTF8: "a text frame that is not UTF-8",
+    ErrorCode.TOO_BIG: "more bytes than the server takes",
+    ErrorCode.TOO_MANY_INVALID: "too many refused frames in a row",
+    ErrorCode.TOKEN_EXPIRED: "a command, other than `authenticate`, with an old token",
+}
+
+
+def wire_page() -> Iterator[str]:
+    """Write the page of the wire: messages, an example, codes."""
+    yield "# Wire, version 1"
+    yield WIRE
+    yield "## What a client sends"
+    yield _table(
+        ("type", "fields", "meaning"),
+        (
+            (f"`{name}`", _fields(model, {"type"}), _meaning(model))
+            for name, model in COMMANDS.items()
+        ),
+    )
+    yield "A field in brackets may be left out."
+    yield "## What the server sends"
+    yield ENVELOPE
+    yield _table(("type", "meaning", "data", "at the top"), map(_message, MessageType))
+    yield "## A conversation"
+    yield "The client's lines begin with `>`, the server's with `<`."
+    yield "```text\n" + "\n".join(_conversation()) + "\n```"
+    yield "## What is refused"
+    yield REFUSALS
+    yield _table(
+        ("code", "close code", "what the client sent"),
+        ((f"`{one}`", str(CLOSE_CODES.get(one, "")), CODES[one]) for one in ErrorCode),
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table."""
+    lines = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines])
+
+
+def _fields(model: type[BaseModel], hidden: AbstractSet[str] = frozenset()) -> str:
+    """List a model's fields; those that may be left out in brackets."""
+    fields = {k: v for k, v in model.model_fields.items() if k not in hidden}
+    names = (f"`{k}`" if v.is_required() else f"[`{k}`]" for k, v in fields.items())
+    return ", ".join(names) or "-"
+
+
+def _meaning(model: type[BaseModel]) -> str:
+    """Return what a message's docstring says, in Markdown."""
+    return _cell(_paragraph(model)).replace("``", "`")
+
+
+def _message(kind: MessageType) -> tuple[str, str, str, str]:
+    """Write one message's line of the table."""
+    model = MESSAGES[kind]
+    data: Any = model.model_fields["data"].annotation
+    copied = [name for name in model.model_fields if name in data.model_fields]
+    top = ", ".join(f"`{name}`" for name in copied) or "-"
+    return f"`{kind}`", _meaning(model), _fields(data), top
+
+
+def _conversation() -> Iterator[str]:
+    """Hold a conversation with a session, and write down what goes over the wire."""
+    session, now = Session(), 1_800_000_000.0
+    session.authenticated()
+    session.ready()
+    ask = (
+        '{"type": "agent_request", "agent": "data_agent", "message": '
+        '"How many orders?", "request_id": "q1"}'
+    )
+    yield f"> {ask}"
+    session.receive(ask, now)
+    run = session.new_run("q1")
+    call = {"call_id": "3f9d2c", "tool": "query_table"}
+    agent = {"agent": "data_agent"}
+    for kind, data in (
+        ("agent_started", {**agent, "message_chars": 16}),
+        ("agent_thinking", {**agent, "thought": "I count the rows.", "step": 1}),
+        ("tool_executing", {**call, "arguments": {"table": "orders"}}),
+        (
+            "tool_completed",
+            {
+                **call,
+                "ok": True,
+                "seconds": 0.02,
+                "truncated": False,
+                "result": [{"count": 42}],
+                "error_code": "",
+                "error": None,
+            },
+        ),
+        (
+            "agent_completed",
+            {
+                **agent,
+                "result": "There are 42 orders.",
+                "details": None,
+                "seconds": 0.03,
+                "tool_calls": 1,
+            },
+        ),
+    ):
+        now += 0.01
+        text = session.event(MessageType(kind), data, now=now, run_id=run)
+        yield f"< {text.replace(run, '8c1e77')}"
+    yield "> {}"
+    refused = session.receive("{}", now)
+    if isinstance(refused, Refused):
+        error = {"code": refused.code, "message": refused.message, "fatal": False}
+        yield f"< {session.event(MessageType.ERROR, error, now=now)}"
+
+
+def _markdown(write: Callable[[], Iterator[str]]) -> str:
+    return "\n\n".join([NOTE, *write()]) + "\n"
+
+
+def _json(write: Callable[[], dict[str, Any]]) -> str:
+    return json.dumps(write(), indent=2, ensure_ascii=False) + "\n"
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "asyncapi.json": partial(_json, asyncapi),
+    "cli.md": partial(_markdown, cli_page),
+    "errors.md": partial(_markdown, errors_page),
+    "reasons.md": partial(_markdown, reasons_page),
+    "settings.md": partial(_markdown, settings_page),
+    "wire.md": partial(_markdown, wire_page),
+    "wire.schema.json": partial(_json, json_schema),
 }
 
 
@@ -398,7 +616,7 @@ def main(arguments: list[str]) -> int:
     """
     stale = []
     for name, write in PAGES.items():
-        text = "\n\n".join([NOTE, *write()]) + "\n"
+        text = write()
         page = DOCS / name
         if page.is_file() and page.read_text(encoding="utf-8") == text:
             continue

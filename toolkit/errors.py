@@ -33,6 +33,19 @@
     │   ├── ApprovalDeniedError      also PermissionError; a person said no
     │   ├── ApprovalExpiredError     also TimeoutError; nobody answered
     │   └── IdempotencyKeyError      also ValueError; one key, two different calls
+    ├── AgentError                   raised by agents: text meant for the user
+    │   ├── AgentNotFoundError       also KeyError; names of this user's agents only
+    │   ├── AgentFailedError         also RuntimeError; the agent raised, text kept back
+    │   ├── AgentTimeoutError        also TimeoutError; seconds allowed
+    │   ├── AgentDepthError          also RuntimeError; agents ask each other too deep
+    │   ├── RunCancelledError        given up; the text says by whom
+    │   ├── RunEndedError            also RuntimeError; the run is over
+    │   └── ModelNotConfiguredError  also RuntimeError; no language model
+    ├── SessionError                 one client's connection
+    │   ├── ProtocolError            abstract: the side at fault is in the name
+    │   │   ├── LocalProtocolError   also RuntimeError; a slip of this side
+    │   │   └── RemoteProtocolError  the client's; with what to close the connection
+    │   └── SessionClosedError       also RuntimeError; nothing can be sent any more
     ├── InvalidNameError             also ValueError
     ├── InvalidUserContextError      also ValueError
     ├── AuthenticationError          the client's fault: its token is refused, and why
@@ -565,6 +578,75 @@ class IdempotencyKeyError(ToolCallError, ValueError):
         )
 
 
+# --- sessions ----------------------------------------------------------------------
+
+
+class SessionError(ToolkitError):
+    """Something about one client's connection."""
+
+    code: ClassVar[str] = "session_error"
+
+
+class ProtocolError(SessionError):
+    """The protocol was broken. Never raised itself: its two kinds name the side."""
+
+    code: ClassVar[str] = "protocol_error"
+
+
+class LocalProtocolError(ProtocolError, RuntimeError):
+    """This side was about to break the protocol: a fault of the code, not the client's.
+
+    Nothing was sent.
+    """
+
+    code: ClassVar[str] = "local_protocol_error"
+
+    def __init__(self, detail: str) -> None:
+        """Keep what was about to be done, and what is in its way."""
+        super().__init__(detail)
+        self.detail = detail
+
+    def _text(self) -> str:
+        return f"{self.detail}. Mend the code that asked for it; the client is right."
+
+
+class RemoteProtocolError(ProtocolError):
+    """The client broke the protocol, and its connection ends.
+
+    `close_code` is a number of RFC 6455, and `reason` the stable code of the `error`
+    message that goes before it.
+    """
+
+    code: ClassVar[str] = "remote_protocol_error"
+
+    def __init__(self, close_code: int, reason: str, detail: str) -> None:
+        """Keep what to close with, and what the client did."""
+        super().__init__(close_code, reason, detail)
+        self.close_code = close_code
+        self.reason = reason
+        self.detail = detail
+
+    def _text(self) -> str:
+        return (
+            f"the client broke the protocol [{self.reason}]: {self.detail}. "
+            f"Close the connection with {self.close_code}."
+        )
+
+
+class SessionClosedError(SessionError, RuntimeError):
+    """The connection is closing or closed; `state` says which."""
+
+    code: ClassVar[str] = "session_closed"
+
+    def __init__(self, state: str) -> None:
+        """Keep the state."""
+        super().__init__(state)
+        self.state = state
+
+    def _text(self) -> str:
+        return f"the session is {self.state}. Connect again for another one."
+
+
 # --- input and set-up --------------------------------------------------------------
 
 
@@ -669,6 +751,144 @@ class NoEarlierCatalogError(ToolkitError, RuntimeError):
             f"no catalog before generation {self.generation} is kept. "
             "Only a refresh makes something to roll back from."
         )
+
+
+# --- agents ------------------------------------------------------------------------
+
+
+class AgentError(ToolkitError):
+    """No answer. Raise this in an agent to say why; the text reaches the user."""
+
+    code: ClassVar[str] = "agent_error"
+
+
+class AgentNotFoundError(AgentError, KeyError):
+    """This user has no agent of that name."""
+
+    code: ClassVar[str] = "agent_not_found"
+
+    def __init__(self, agent: str, known: Sequence[str] = ()) -> None:
+        """Keep the name, and those of the agents that this user may ask."""
+        super().__init__(agent, tuple(known))
+        self.agent = agent
+        self.known = tuple(known)
+
+    def _text(self) -> str:
+        known = ", ".join(self.known) or "none; install one, such as toolkit-triage"
+        return f"there is no agent {self.agent!r}. Agents you may ask: {known}"
+
+
+class AgentFailedError(AgentError, RuntimeError):
+    """The agent raised something else than `AgentError`, or gave no answer.
+
+    `cause_type` names the exception's class; its text stays in the log unless the
+    setting `show_tool_errors` is on.
+    """
+
+    code: ClassVar[str] = "agent_failed"
+
+    def __init__(self, agent: str, cause_type: str, detail: str = "") -> None:
+        """Keep which agent failed, the kind of what it raised, and maybe its text."""
+        super().__init__(agent, cause_type, detail)
+        self.agent = agent
+        self.cause_type = cause_type
+        self.detail = detail
+
+    def _text(self) -> str:
+        if self.detail:
+            return f"agent {self.agent!r} failed: {self.detail}"
+        return (
+            f"agent {self.agent!r} failed with {self.cause_type}. "
+            "The cause is in the server's log, under the run's id."
+        )
+
+
+class AgentTimeoutError(AgentError, TimeoutError):
+    """The agent gave no answer in time."""
+
+    code: ClassVar[str] = "agent_timeout"
+
+    def __init__(self, agent: str, seconds: float) -> None:
+        """Keep which agent, and the seconds it had."""
+        super().__init__(agent, seconds)
+        self.agent = agent
+        self.seconds = seconds
+
+    def _text(self) -> str:
+        return (
+            f"agent {self.agent!r} gave no answer within {self.seconds:g} s. "
+            "Ask for less at once, or raise the setting server.run_timeout."
+        )
+
+
+class AgentDepthError(AgentError, RuntimeError):
+    """Agents have asked each other, and that went too deep."""
+
+    code: ClassVar[str] = "agent_depth"
+
+    def __init__(self, agent: str, depth: int) -> None:
+        """Keep who was asked last, and how deep that may be."""
+        super().__init__(agent, depth)
+        self.agent = agent
+        self.depth = depth
+
+    def _text(self) -> str:
+        return (
+            f"agent {self.agent!r} was asked by an agent, {self.depth} deep. "
+            "Let agents that ask others not ask each other in a circle."
+        )
+
+
+class RunCancelledError(AgentError):
+    """The run was given up."""
+
+    code: ClassVar[str] = "run_cancelled"
+
+    def __init__(self, agent: str, why: str = "the connection was closed") -> None:
+        """Keep which agent it was, and why."""
+        super().__init__(agent, why)
+        self.agent = agent
+        self.why = why
+
+    def _text(self) -> str:
+        return f"the run of agent {self.agent!r} was given up: {self.why}"
+
+
+class RunEndedError(AgentError, RuntimeError):
+    """An agent did something after its run had ended."""
+
+    code: ClassVar[str] = "run_ended"
+
+    def __init__(self, agent: str) -> None:
+        """Keep which agent it was."""
+        super().__init__(agent)
+        self.agent = agent
+
+    def _text(self) -> str:
+        return (
+            f"the run of agent {self.agent!r} has ended. Let `run` await all that it "
+            "starts before it returns."
+        )
+
+
+class ModelNotConfiguredError(AgentError, RuntimeError):
+    """An agent wants to use a language model, and none is configured."""
+
+    code: ClassVar[str] = "model_not_configured"
+
+    def __init__(self, agent: str) -> None:
+        """Keep which agent it was."""
+        super().__init__(agent)
+        self.agent = agent
+
+    def _text(self) -> str:
+        return (
+            f"agent {self.agent!r} needs a language model. Let it ask `run.has_model` "
+            "first, or set one in the table [agents.model] of toolkit.toml."
+        )
+
+
+# --- configuration -----------------------------------------------------------------
 
 
 class ConfigurationError(ToolkitError, ValueError):

@@ -128,6 +128,11 @@ class UserToolSystem:
         return self._dispatcher or self._opened()[1]
 
     @property
+    def view(self) -> ToolView:
+        """The tools that it was made from; shared by all users of the same rights."""
+        return self._view
+
+    @property
     def correlation_id(self) -> str:
         """Names this system in logs; never given to another."""
         if not self._correlation_id:

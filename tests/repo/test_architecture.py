@@ -25,7 +25,7 @@ def pyproject() -> dict[str, Any]:
 
 @pytest.mark.integration
 def test_imports_point_down_only() -> None:
-    """Hold the layers and the two other import contracts."""
+    """Hold the layers and the three other import contracts."""
     done = subprocess.run(  # noqa: S603 - our own contracts
         [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
         cwd=ROOT,
@@ -35,7 +35,7 @@ def test_imports_point_down_only() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 kept, 0 broken" in done.stdout
+    assert "4 kept, 0 broken" in done.stdout
 
 
 def test_layers_are_exhaustive_and_written_down() -> None:
@@ -75,7 +75,7 @@ def test_core_needs_no_more_than_it_says() -> None:
 
 def test_modules_are_small_enough_to_read() -> None:
     """Keep each module of the package to about two screens of one idea."""
-    longer = {"errors.py": 760}  # the whole tree in one place, and little else
+    longer = {"errors.py": 1000}  # the whole tree in one place, and little else
     for path in sorted(PACKAGE.rglob("*.py")):
         lines = len(path.read_text(encoding="utf-8").splitlines())
         allowed = longer.get(path.name, 560)

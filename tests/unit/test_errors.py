@@ -12,6 +12,11 @@ import toolkit
 from tests.unit.hostile import Unnamed, Untold
 from toolkit import errors
 from toolkit.errors import (
+    AgentDepthError,
+    AgentError,
+    AgentFailedError,
+    AgentNotFoundError,
+    AgentTimeoutError,
     ApprovalDeniedError,
     ApprovalExpiredError,
     AuthenticationError,
@@ -29,15 +34,23 @@ from toolkit.errors import (
     InvalidToolError,
     InvalidUserContextError,
     KeySourceError,
+    LocalProtocolError,
     MissingExtraError,
     MissingSecretError,
+    ModelNotConfiguredError,
     NoEarlierCatalogError,
     PluginLoadError,
+    ProtocolError,
     RegistrationRejectedError,
     RegistryClosedError,
     RegistryError,
     RegistryFrozenError,
+    RemoteProtocolError,
+    RunCancelledError,
+    RunEndedError,
     SandboxUnavailableError,
+    SessionClosedError,
+    SessionError,
     ToolAccessError,
     ToolCallError,
     ToolCancelledError,
@@ -286,6 +299,102 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
             "no sandbox can be made here: there is no bwrap. Install bubblewrap and "
             "let it use namespaces, or choose another executor for these tools."
         ),
+    ),
+    (AgentError("no table fits"), "agent_error", ToolkitError, "no table fits"),
+    (
+        AgentNotFoundError("poet", ("data_agent",)),
+        "agent_not_found",
+        KeyError,
+        "there is no agent 'poet'. Agents you may ask: data_agent",
+    ),
+    (
+        AgentNotFoundError("poet"),
+        "agent_not_found",
+        KeyError,
+        (
+            "there is no agent 'poet'. Agents you may ask: none; install one, such as "
+            "toolkit-triage"
+        ),
+    ),
+    (
+        AgentFailedError("poet", "ZeroDivisionError"),
+        "agent_failed",
+        RuntimeError,
+        (
+            "agent 'poet' failed with ZeroDivisionError. The cause is in the server's "
+            "log, under the run's id."
+        ),
+    ),
+    (
+        AgentFailedError("poet", "ValueError", "ValueError: no rhyme"),
+        "agent_failed",
+        RuntimeError,
+        "agent 'poet' failed: ValueError: no rhyme",
+    ),
+    (
+        AgentTimeoutError("poet", 2.5),
+        "agent_timeout",
+        TimeoutError,
+        (
+            "agent 'poet' gave no answer within 2.5 s. Ask for less at once, or raise "
+            "the setting server.run_timeout."
+        ),
+    ),
+    (
+        AgentDepthError("poet", 4),
+        "agent_depth",
+        RuntimeError,
+        (
+            "agent 'poet' was asked by an agent, 4 deep. Let agents that ask others "
+            "not ask each other in a circle."
+        ),
+    ),
+    (
+        RunCancelledError("poet"),
+        "run_cancelled",
+        AgentError,
+        "the run of agent 'poet' was given up: the connection was closed",
+    ),
+    (
+        RunEndedError("poet"),
+        "run_ended",
+        RuntimeError,
+        (
+            "the run of agent 'poet' has ended. Let `run` await all that it starts "
+            "before it returns."
+        ),
+    ),
+    (
+        ModelNotConfiguredError("poet"),
+        "model_not_configured",
+        RuntimeError,
+        (
+            "agent 'poet' needs a language model. Let it ask `run.has_model` first, or "
+            "set one in the table [agents.model] of toolkit.toml."
+        ),
+    ),
+    (SessionError("odd"), "session_error", Exception, "odd"),
+    (ProtocolError("odd"), "protocol_error", SessionError, "odd"),
+    (
+        LocalProtocolError("pong while closed"),
+        "local_protocol_error",
+        RuntimeError,
+        "pong while closed. Mend the code that asked for it; the client is right.",
+    ),
+    (
+        RemoteProtocolError(1003, "binary_frame", "a binary frame"),
+        "remote_protocol_error",
+        ProtocolError,
+        (
+            "the client broke the protocol [binary_frame]: a binary frame. "
+            "Close the connection with 1003."
+        ),
+    ),
+    (
+        SessionClosedError("closing"),
+        "session_closed",
+        RuntimeError,
+        "the session is closing. Connect again for another one.",
     ),
     (
         InvalidNameError("a b", "use a-z"),

@@ -1,0 +1,1 @@
+"""One connected client: what is on the wire, and in which order."""

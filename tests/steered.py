@@ -17,10 +17,14 @@ BOUND = 5.0  # real seconds that a loop waits for other threads, never reached
 
 
 class Clock:
-    """Tells seconds that pass only when a loop has nothing to do before a timer."""
+    """Tells seconds that pass only when a loop has nothing to do before a timer.
+
+    While it is held, none pass at all; whoever holds it sets `now`.
+    """
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.is_held = False
 
     def __call__(self) -> float:
         return self.now
@@ -34,7 +38,7 @@ class _Skipping(selectors.SelectSelector):
         self._clock = clock
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
+        if timeout is None or (timeout > 0 and self._clock.is_held):
             ready = super().select(BOUND)
             assert ready, "the loop waits for what never comes"
             return ready

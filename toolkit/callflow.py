@@ -13,7 +13,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import Any, cast
+from math import isnan
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -38,9 +39,10 @@ from toolkit.executors.choice import Executors
 from toolkit.executors.loading import watch
 from toolkit.failures import Failures
 from toolkit.limits import Gate, UserShare, shortest
-from toolkit.loops import call_soon, release
+from toolkit.loops import call_soon
 from toolkit.plans import Call, CallRules, Plan, Planner
 from toolkit.policy import AccessPolicy
+from toolkit.questions import Question
 from toolkit.repeats import Repeats, may_repeat, pause_before, plain_dict
 from toolkit.results import ToolResult, failure
 from toolkit.running import Runner
@@ -51,24 +53,6 @@ from toolkit.tool_registry import ToolRegistry
 from toolkit.tracing import CallTracer, StartedCall
 
 logger = logging.getLogger("toolkit.dispatch")
-
-
-class _Question:
-    """Asks a person about one call. Belongs to the call's dispatcher."""
-
-    __slots__ = ("_asker", "_before", "_waiter")
-
-    def __init__(self, waiter: asyncio.Future[str | None]) -> None:
-        asker: Any = asyncio.current_task()
-        self._waiter = waiter
-        self._asker = asker
-        self._before = asker.cancelling()
-
-    def answer(self, reason: str | None) -> bool:
-        """Let the call go on, or say why not; tell whether it is still there."""
-        if self._asker.cancelling() > self._before:  # its caller has gone just now
-            return False
-        return call_soon(self._waiter.get_loop(), release, self._waiter, reason)
 
 
 class CallFlow:
@@ -132,8 +116,8 @@ class CallFlow:
         self._gate = self._share.gate(settings)
         self._plans: dict[str, Plan] = {}
         self._running: dict[str, Call] = {}
-        self._loading: set[asyncio.Future[None]] = set()
-        self._questions: dict[str, _Question] = {}
+        self._loading: set[asyncio.Future[Any]] = set()
+        self._questions: dict[str, Question] = {}
         self._repeats: Repeats | None = None
         self._prefix = f"{executors.unique_name()}-"
         self._numbers = count(1)
@@ -185,7 +169,7 @@ class CallFlow:
         """Find and authorize; import the code of a tool that is known from before."""
         if self._is_closed:
             raise RegistryClosedError(self.registry.name)
-        if timeout is not None and not isinstance(cast("object", timeout), int | float):
+        if timeout is not None and not _is_number(timeout):
             raise InvalidArgumentsError(name, [("timeout", "give seconds, or nothing")])
         plans = self._plans  # another dict, as soon as a name means something else
         plan = plans.get(name) if type(name) is str else None
@@ -196,7 +180,7 @@ class CallFlow:
             if not (listed.tool.is_loaded or self._planner.is_elsewhere(listed)):
                 await self._load(name, listed, timeout, started)
             elif not listed.tool.is_loaded:
-                await self._check_elsewhere(name, listed)
+                await self._check_elsewhere(name, listed, timeout, started)
             plan = self._planner.plan(listed)
             if type(name) is str:
                 plans[name] = plan
@@ -216,12 +200,29 @@ class CallFlow:
             fault = f"they cannot be written as JSON ({kind_of_error(error)})"
             raise InvalidArgumentsError(name, [("", fault)]) from None
 
-    async def _check_elsewhere(self, name: str, listed: ListedTool) -> None:
-        """Make sure that another process may import a tool now; reads files."""
+    async def _check_elsewhere(
+        self,
+        name: str,
+        listed: ListedTool,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+        started: float,
+    ) -> None:
+        """Make sure that another process may import a tool now; reads files.
+
+        Raises:
+            ToolCancelledError: The dispatcher is closed meanwhile.
+            ToolTimeoutError: The deadline passes meanwhile.
+            ToolUnavailableError: It may not, or nobody can tell.
+        """
         ask = getattr(listed.tool, "objection", None)
-        detail = "" if ask is None else await asyncio.to_thread(ask)
+        if ask is None:
+            return
+        asking = asyncio.ensure_future(asyncio.to_thread(ask))
+        await self._before(asking, name, listed, timeout, started)
+        error = asking.exception()
+        detail = asking.result() if error is None else _raised(error)
         if detail:
-            raise ToolUnavailableError(name, listed.tool.origin, detail)
+            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
 
     async def _load(
         self,
@@ -241,25 +242,35 @@ class CallFlow:
             ToolUnavailableError: It cannot be imported any more.
         """
         loading = listed.tool.begin_loading()
-        waiter = watch(loading)
+        await self._before(watch(loading), name, listed, timeout, started)
+        error = loading.exception()
+        if error is not None:  # an error of this call's own: others wait for it too
+            detail = getattr(error, "detail", _raised(error))
+            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
+        self._admission.authorize(name, listed)
+
+    async def _before(
+        self,
+        waiter: asyncio.Future[Any],
+        name: str,
+        listed: ListedTool,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+        started: float,
+    ) -> None:
+        """Wait for what a call needs before it can be taken."""
         self._loading.add(waiter)
         default = self._settings.default_timeout
         allowed = shortest(default, listed.current.timeout, timeout)
         left = None if allowed is None else started + allowed - time.monotonic()
         try:
-            await asyncio.wait({waiter}, timeout=left)
+            done, _ = await asyncio.wait({waiter}, timeout=left)
         finally:
             self._loading.discard(waiter)
             waiter.cancel()
         if self._is_closed:
             raise ToolCancelledError(name)
-        if not loading.done():
+        if not done:
             raise ToolTimeoutError(name, allowed or 0.0)
-        error = loading.exception()
-        if error is not None:  # an error of this call's own: others wait for it too
-            detail = getattr(error, "detail", f"it raised {kind_of_error(error)}")
-            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
-        self._admission.authorize(name, listed)
 
     async def _once(
         self,
@@ -339,10 +350,7 @@ class CallFlow:
         except ToolkitError as error:
             result = self._failed_call(call, error)
         finally:  # also when the caller is cancelled: what started is completed
-            del self._running[call.call_id]
-            if call.was_started:
-                self._complete(call, result)
-            call.end()
+            self._end(call, result)
         return result
 
     async def _let_in(self, call: Call) -> None:
@@ -362,6 +370,7 @@ class CallFlow:
             raise call.stop_error
 
     async def _wait_at(self, gate: Gate, call: Call) -> None:
+        self._end_closed()  # they may be in the way
         entering = call.loop.create_task(
             gate.enter(self.user_context.user_id, call.deadline)
         )
@@ -384,7 +393,7 @@ class CallFlow:
         seconds = self._settings.approval_timeout
         call.deadline = time.monotonic() + seconds
         call.state, call.give_up = "approval", waiter.cancel
-        self._questions[call.call_id] = _Question(waiter)
+        self._questions[call.call_id] = Question(waiter)
         self._teller.approval_required(call)
         error: ToolkitError | None = ToolCancelledError(call.name)
         try:
@@ -476,9 +485,7 @@ class CallFlow:
         except ToolkitError as error:
             result = self._failed_call(call, error)
         finally:
-            self._running.pop(call_id, None)
-            self._complete(call, result)
-            call.end()
+            self._end(call, result)
         return result
 
     # --- afterwards -------------------------------------------------------------------
@@ -493,6 +500,22 @@ class CallFlow:
     def _failed_call(self, call: Call, error: ToolkitError) -> ToolResult:
         """Return the result of a call that has no value."""
         return call.failed(self._failures.clean(error))
+
+    def _end(self, call: Call, result: ToolResult | None) -> None:
+        """Complete a call that was taken, and give its places back; once only."""
+        if self._running.pop(call.call_id, None) is not None:
+            if call.was_started:
+                self._complete(call, result)
+            call.end()
+
+    def _end_closed(self) -> None:
+        """End the calls of loops that were closed with no regard for them."""
+        lost = [one for one in tuple(self._running.values()) if one.loop.is_closed()]
+        for call in lost:
+            call.ended = call.give_up = None  # who waits there waits no more
+            self._end(call, None)
+        if lost:
+            self._inline.forget_closed_loops()
 
     def _complete(self, call: Call, result: ToolResult | None) -> None:
         self._failed += result is None or not result.ok
@@ -519,6 +542,14 @@ class CallFlow:
 
     def _forget_plans(self) -> None:
         self._plans = {}
+
+
+def _is_number(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and not isnan(seconds)
+
+
+def _raised(error: BaseException) -> str:
+    return f"it raised {kind_of_error(error)}"
 
 
 def _leave_again(gate: Gate, entering: asyncio.Task[None]) -> None:

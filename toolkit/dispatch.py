@@ -19,6 +19,7 @@ from toolkit.errors import ToolCancelledError, ToolResultError
 from toolkit.events import Sink
 from toolkit.executors.call_task import CallTask
 from toolkit.executors.inline import is_key_press
+from toolkit.executors.watchdog import Step
 from toolkit.loops import call_soon
 from toolkit.plans import Call, Plan
 from toolkit.results import OpenResult, ToolCall, ToolResult, cut, failure
@@ -29,6 +30,7 @@ __all__ = ["ToolCall", "ToolResult", "UnifiedToolDispatcher"]
 
 _NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
 _TEXTS: Final = (bytes, str, bytearray)
+_AFTERWARDS: Final = frozenset({"value", "error", "odd"})  # set once the tool has run
 _WAITS: Final = "it waits for something, though its code has nothing to wait for"
 
 
@@ -175,7 +177,7 @@ class UnifiedToolDispatcher(CallFlow):
         self._gate.count_in()
         call = Call(plan, name, call_id, started, None, self._sinks)
         call.places.append(self._gate)
-        call.state = "running"
+        call.state, call.was_started = "running", True
         call.is_told = bool(call.sinks)
         call.give_up = task.stop
         call.allow(plan.seconds, started)
@@ -191,9 +193,7 @@ class UnifiedToolDispatcher(CallFlow):
             result = self._failed_call(call, self._runner.fault(call, task, raised))
         finally:
             part.deadlines.drop(call)
-            del self._running[call_id]
-            self._complete(call, result)
-            call.end()
+            self._end(call, result)
         return result
 
     # --- looking at calls, and ending them -------------------------------------------
@@ -204,6 +204,7 @@ class UnifiedToolDispatcher(CallFlow):
 
     def running(self) -> tuple[ToolCall, ...]:
         """Return the calls that have not ended, the oldest first."""
+        self._end_closed()
         return tuple(
             ToolCall(
                 call_id=call.call_id,
@@ -254,6 +255,7 @@ class UnifiedToolDispatcher(CallFlow):
 
         A call that never waits for anything has ended when anybody can ask.
         """
+        self._end_closed()
         return {
             "calls": self._calls,
             "failed": self._failed,
@@ -267,6 +269,7 @@ class UnifiedToolDispatcher(CallFlow):
         self._questions.clear()  # nobody can answer any more
         for call in tuple(self._running.values()):
             self._stop(call, ToolCancelledError(call.name))
+        self._end_closed()
         for waiter in tuple(self._loading):
             call_soon(waiter.get_loop(), waiter.cancel)
 
@@ -321,9 +324,10 @@ class UnifiedToolDispatcher(CallFlow):
         return result
 
 
-def which_tool(frame: FrameType) -> tuple[str, object] | None:
+def which_tool(frame: FrameType) -> Step | None:
     """Tell the watchdog which tool runs straight through in a frame of `execute`."""
-    plan, call_id = frame.f_locals.get("plan"), frame.f_locals.get("call_id")
-    if call_id is None or plan is None or not plan.is_direct:
-        return None
-    return plan.listed.name, call_id
+    known = frame.f_locals
+    if "coroutine" not in known or not _AFTERWARDS.isdisjoint(known):
+        return None  # not yet, or no more: it is a sink, say, that takes the time
+    plan: Plan = known["plan"]
+    return (plan.listed.name, known["call_id"], 0) if plan.is_direct else None

@@ -132,7 +132,7 @@ class Failures:
         """Return a field as a plain value without secrets."""
         if value is None or type(value) in (bool, int, float):
             return value
-        if type(value) is tuple:
+        if type(value) in (tuple, list):
             return tuple(map(self._plain, value))
         if type(value) is Origin:
             return Origin(*map(self._plain, astuple(value)))

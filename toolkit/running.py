@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
 from types import CoroutineType
 from typing import Any, Literal
@@ -164,9 +164,11 @@ class Runner:
         answer = self._invoke(call)
         if type(answer) is CoroutineType:
             return await answer
-        if type(answer) in call.plan.inert or not is_awaited(answer):
+        if type(answer) in call.plan.inert:
             return answer
-        return await collect(answer, self._emit(call))
+        if is_awaited(answer) or isinstance(answer, Iterator):
+            return await collect(answer, self._emit(call))
+        return answer
 
     def _invoke(self, call: Call) -> Any:  # noqa: ANN401 - whatever the tool returns
         """Call the tool's method; makes the instance if this is the first call."""
@@ -228,7 +230,8 @@ class Runner:
         try:
             return await future
         except BaseException as raised:
-            if outer is not None and outer.cancelling() > before:
+            is_closed = isinstance(raised, GeneratorExit)  # with its loop
+            if is_closed or (outer is not None and outer.cancelling() > before):
                 raise
             error = self._error(call, raised)
         finally:

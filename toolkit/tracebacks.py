@@ -96,7 +96,8 @@ def log_error(
     if not secrets and _is_orderly(error):
         logger.error(text, *args, exc_info=error)
     else:
-        logger.error("%s\n%s", text % args, secrets.scrub(trace_of(error)))
+        with_trace = f"{text}\n%s"
+        logger.error(with_trace, *args, secrets.scrub(trace_of(error)))
 
 
 def _is_orderly(error: BaseException) -> bool:

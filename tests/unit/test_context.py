@@ -244,12 +244,9 @@ def test_secret_outlives_its_user_nowhere() -> None:
     def use(word: str) -> None:
         Secrets({"key": word}).scrub(f"a text with {word}")
 
-    canary = "-of-".join(["the-canary", "ann".lower()])
-    use(canary)
+    use("canary_of_ann")  # nothing in it that a pattern would escape
     gc.collect()
-    kept = repr([key for cache in _pattern_caches() for key in cache])
-    assert canary not in kept
-    assert re.escape(canary) not in kept
+    assert "canary_of_ann" not in repr([list(one) for one in _pattern_caches()])
 
 
 def _pattern_caches() -> list[dict[Any, Any]]:

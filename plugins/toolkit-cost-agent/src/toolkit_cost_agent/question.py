@@ -41,7 +41,8 @@ _AIMS: Final[tuple[tuple[Aim, str], ...]] = (
     (
         "movers",
         (
-            r"dearer|more expensive|cheaper|increase[ds]?|increasing|decrease[ds]?|gr[eo]w\w*|"
+            r"dearer|more expensive|cheaper|increase[ds]?|increasing|"
+            r"decrease[ds]?|gr[eo]w\w*|"
             r"ris(?:e|en|ing)|rose|went (?:up|down)|go(?:ne|ing)? (?:up|down)|"
             r"chang\w*|movers?|moved|compared (?:to|with)|trend\w*"
         ),

@@ -211,7 +211,8 @@ def test_commands_are_immutable() -> None:
 
 
 def test_types_of_messages_are_the_nine_agreed() -> None:
-    """Send exactly these types; each has a model with its name (B27)."""
+    """Send exactly these types, and take requests for agents (S214, B27)."""
+    assert "agent_request" in COMMANDS
     assert {str(kind) for kind in MessageType} == {
         *("agent_started", "agent_thinking", "tool_executing", "tool_completed"),
         *("agent_completed", "error", "pong", "tool_registry_state", "tools_changed"),

@@ -21,6 +21,7 @@ import typer
 from pydantic import BaseModel
 
 from toolkit import Origin, RejectionReason, Settings, errors
+from toolkit.checks import TableCheck, paths
 from toolkit.cli.app import app
 from toolkit.discovery.report import Cause
 from toolkit.session.messages import (
@@ -33,6 +34,7 @@ from toolkit.session.messages import (
 )
 from toolkit.session.protocol import CLOSE_CODES, Session
 from toolkit.session.published import asyncapi, json_schema
+from toolkit.settings import variable_of
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 NOTE: Final = (
@@ -171,6 +173,38 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
         errors.NoEarlierCatalogError(1),
         "Nothing; the catalog in use is the first one that is kept.",
     ),
+    "AgentError": (
+        errors.AgentError("none of your tables has a column for that"),
+        "What the text says: an agent wrote it for its user.",
+    ),
+    "AgentNotFoundError": (
+        errors.AgentNotFoundError("poet", ("data_agent", "triage_agent")),
+        "Ask one of those that are named, or install the one that is missing.",
+    ),
+    "AgentFailedError": (
+        errors.AgentFailedError("data_agent", "ZeroDivisionError"),
+        "Look into the server's log for the run's id, and tell the agent's author.",
+    ),
+    "AgentTimeoutError": (
+        errors.AgentTimeoutError("data_agent", 120.0),
+        "Ask for less at once, or raise `server.run_timeout`.",
+    ),
+    "AgentDepthError": (
+        errors.AgentDepthError("data_agent", 4),
+        "Tell the agents' authors: they ask each other in a circle.",
+    ),
+    "RunCancelledError": (
+        errors.RunCancelledError("data_agent", "it was cancelled by its user"),
+        "Ask again, if it was not meant.",
+    ),
+    "RunEndedError": (
+        errors.RunEndedError("data_agent"),
+        "Let the agent await all that it starts before its `run` returns.",
+    ),
+    "ModelNotConfiguredError": (
+        errors.ModelNotConfiguredError("data_agent"),
+        "Set a model in `[agents.model]`, or let the agent ask `run.has_model` first.",
+    ),
     "LocalProtocolError": (
         errors.LocalProtocolError("agent_started of a run that is started already"),
         "Report it: a client cannot cause it.",
@@ -190,6 +224,14 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
     "InvalidUserContextError": (
         errors.InvalidUserContextError("user_id", "is empty"),
         "Pass what your authentication established.",
+    ),
+    "AuthenticationError": (
+        errors.AuthenticationError("expired"),
+        "A client signs in again; [security.md](security.md#tokens) has all reasons.",
+    ),
+    "KeySourceError": (
+        errors.KeySourceError("auth.jwks_url", "URLError: connection refused"),
+        "An operator mends the source of the keys.",
     ),
     "ConfigurationError": (
         errors.ConfigurationError("max_threads", 0, "give a whole number of 1 or more"),
@@ -213,7 +255,10 @@ How the text of a variable is read, and what the file has instead:
 - `TOOLKIT_DEFAULT_TIMEOUT=none` switches that limit off. So does the text `"none"` in
   the file, `default_timeout = "none"`, because TOML has no null.
 - A variable that is called nearly like one of these is refused, with the name that was
-  probably meant. Others are left alone: plugins have `TOOLKIT_` variables of their own.
+  probably meant, and so is any that begins with the name of a table, such as
+  `TOOLKIT_SERVER__`. Others are left alone: plugins have `TOOLKIT_` variables of their
+  own.
+- A variable lays one setting of a table over the file's; the others of that table stay.
 
 A name in `allow`, `deny`, `allow_tools`, `deny_tools` or `prefer` that matches nothing
 is no error. It is told in `DiscoveryReport.notes`, and logged as a warning.
@@ -282,7 +327,6 @@ def reasons_page() -> Iterator[str]:
 
 def settings_page() -> Iterator[str]:
     """Write the page of settings."""
-    told = _attributes(Settings)
     yield "# Settings"
     yield _paragraph(Settings).replace("Immutable; one for a process.", "").strip()
     yield (
@@ -290,18 +334,34 @@ def settings_page() -> Iterator[str]:
         "that `TOOLKIT_CONFIG`\nnames; then environment variables override it. "
         "An unknown setting in the file is an error that\nnames the nearest one."
     )
+    yield from _settings_table(Settings)
+    yield "## Variables"
+    yield (
+        "The variable of a setting is `TOOLKIT_` and its name in capitals; `__` stands "
+        "for a step into\na table:"
+    )
+    names = [variable_of(path) for path, _ in paths(Settings)]
+    yield "```text\n" + "\n".join(names) + "\n```"
+    yield VARIABLES
+
+
+def _settings_table(kind: Any) -> Iterator[str]:  # noqa: ANN401 - a table's class
+    """Write what is in a table of settings, and then the tables in it."""
+    told = _attributes(kind)
     rows = [
         f"| `{item.name}` | {_shape(item.type)} | {_default(item)} | "
         f"{_cell(told[item.name])} |"
-        for item in fields(Settings)
+        for item in fields(kind)
+        if not isinstance(kind.rules[item.name], TableCheck)
     ]
     yield "\n".join(
         ["| setting | type | default | meaning |", "|---|---|---|---|", *rows]
     )
-    yield "The variable of a setting is `TOOLKIT_` and its name in capitals:"
-    names = [f"TOOLKIT_{item.name.upper()}" for item in fields(Settings)]
-    yield "```text\n" + "\n".join(names) + "\n```"
-    yield VARIABLES
+    for check in kind.rules.values():
+        if isinstance(check, TableCheck):
+            yield f"## `[{check.kind.table}]`"
+            yield _paragraph(check.kind)
+            yield from _settings_table(check.kind)
 
 
 def _shape(annotation: object) -> str:
@@ -314,6 +374,8 @@ def _shape(annotation: object) -> str:
 
 def _default(item: Field[Any]) -> str:
     """Write a setting's default; a long one is a list of names."""
+    if item.default is MISSING and item.default_factory is MISSING:
+        return "must be given"
     if item.default is MISSING or item.default in (frozenset(), ()):
         return "none"
     if isinstance(item.default, frozenset):

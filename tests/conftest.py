@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from timeit import timeit
 from typing import Final
 
 import pytest
@@ -30,6 +31,11 @@ PHASE_OF_FOLDER: Final = {
     "mission_critical": "mission_critical",
 }
 
+# Seconds that a fixed loop took, now and then, while the tests of each phase ran.
+FLOORS: Final = pytest.StashKey[dict[str, list[float]]]()
+TIMES_FLOOR: Final = pytest.StashKey[bool]()
+TESTS_BETWEEN_FLOORS: Final = 50
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -47,6 +53,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Time the floor now and then: a machine's pace changes within one run."""
+    if TIMES_FLOOR in item.stash:
+        floors = item.config.stash.setdefault(FLOORS, {})
+        seconds = timeit("for i in range(500_000): n = i & 3", number=1)
+        floors.setdefault(phase_of_markers(item) or "unit", []).append(seconds)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Mark each test before `-m` selects; sort by phase after the order is shuffled."""
@@ -56,6 +70,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
         item.add_marker("no_docker")  # nothing here needs a container (S21)
     yield
     items.sort(key=lambda item: PHASES.index(phase_of_markers(item) or "unit"))
+    for item in items[::TESTS_BETWEEN_FLOORS]:
+        item.stash[TIMES_FLOOR] = True
 
 
 def phase_of_markers(item: pytest.Item) -> str | None:

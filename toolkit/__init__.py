@@ -2,16 +2,20 @@
 
 The whole idea in one line::
 
-    source → candidate → filter → catalog → factory → registry → dispatcher
+    source → candidate → filter → catalog → factory → registry → dispatcher ← session
 
 Every public name below can be imported from here. Names load on first use, so
 ``import toolkit`` itself loads no dependency. Only these names,
 ``toolkit.errors`` and ``toolkit.testing`` are promised to stay.
 """
 
+import sys
+
 TYPE_CHECKING = False  # type checkers know the name; importing typing takes 5 ms
 if TYPE_CHECKING:
+    from toolkit import supervisor_factory
     from toolkit.adapters import adapt_tool
+    from toolkit.agent import Agent, AgentAnswer, AgentRun
     from toolkit.app import Toolkit
     from toolkit.catalog import ToolCatalog
     from toolkit.context import ToolContext, UserContext
@@ -21,8 +25,14 @@ if TYPE_CHECKING:
     from toolkit.discovery.report import DiscoveryReport
     from toolkit.dispatch import ToolCall, ToolResult, UnifiedToolDispatcher
     from toolkit.errors import (
+        AgentDepthError,
+        AgentError,
+        AgentFailedError,
+        AgentNotFoundError,
+        AgentTimeoutError,
         ApprovalDeniedError,
         ApprovalExpiredError,
+        AuthenticationError,
         CallLimitError,
         ConfigurationError,
         DiscoveryError,
@@ -36,9 +46,11 @@ if TYPE_CHECKING:
         InvalidNameError,
         InvalidToolError,
         InvalidUserContextError,
+        KeySourceError,
         LocalProtocolError,
         MissingExtraError,
         MissingSecretError,
+        ModelNotConfiguredError,
         NoEarlierCatalogError,
         PluginLoadError,
         ProtocolError,
@@ -47,6 +59,8 @@ if TYPE_CHECKING:
         RegistryError,
         RegistryFrozenError,
         RemoteProtocolError,
+        RunCancelledError,
+        RunEndedError,
         SandboxUnavailableError,
         SessionClosedError,
         SessionError,
@@ -69,7 +83,9 @@ if TYPE_CHECKING:
     from toolkit.origin import Origin
     from toolkit.policy import AccessPolicy
     from toolkit.registry import UniversalRegistry
+    from toolkit.session.supervisor import Supervisor
     from toolkit.settings import Settings
+    from toolkit.supervisor_factory import create_websocket_scoped_supervisor
     from toolkit.system import UserToolSystem
     from toolkit.tool_registry import (
         ToolRegistry,
@@ -83,13 +99,23 @@ __version__ = "0.1.0"  # pyproject.toml reads it from here
 _MODULE_OF = {
     "AccessPolicy": "toolkit.policy",
     "adapt_tool": "toolkit.adapters",
+    "Agent": "toolkit.agent",
+    "AgentAnswer": "toolkit.agent",
+    "AgentDepthError": "toolkit.errors",
+    "AgentError": "toolkit.errors",
+    "AgentFailedError": "toolkit.errors",
+    "AgentNotFoundError": "toolkit.errors",
+    "AgentRun": "toolkit.agent",
+    "AgentTimeoutError": "toolkit.errors",
     "ApprovalDeniedError": "toolkit.errors",
     "ApprovalExpiredError": "toolkit.errors",
+    "AuthenticationError": "toolkit.errors",
     "CallLimitError": "toolkit.errors",
     "CatalogEvent": "toolkit.events",
     "ConfigurationError": "toolkit.errors",
     "create_scoped_registry": "toolkit.tool_registry",
     "create_websocket_scoped_registry": "toolkit.tool_registry",
+    "create_websocket_scoped_supervisor": "toolkit.supervisor_factory",
     "discover": "toolkit.discovery.pipeline",
     "DiscoveryError": "toolkit.errors",
     "DiscoveryFailedError": "toolkit.errors",
@@ -104,9 +130,11 @@ _MODULE_OF = {
     "InvalidNameError": "toolkit.errors",
     "InvalidToolError": "toolkit.errors",
     "InvalidUserContextError": "toolkit.errors",
+    "KeySourceError": "toolkit.errors",
     "LocalProtocolError": "toolkit.errors",
     "MissingExtraError": "toolkit.errors",
     "MissingSecretError": "toolkit.errors",
+    "ModelNotConfiguredError": "toolkit.errors",
     "NoEarlierCatalogError": "toolkit.errors",
     "Origin": "toolkit.origin",
     "PluginLoadError": "toolkit.errors",
@@ -117,10 +145,14 @@ _MODULE_OF = {
     "RegistryFrozenError": "toolkit.errors",
     "RejectionReason": "toolkit.contract",
     "RemoteProtocolError": "toolkit.errors",
+    "RunCancelledError": "toolkit.errors",
+    "RunEndedError": "toolkit.errors",
     "SandboxUnavailableError": "toolkit.errors",
     "SessionClosedError": "toolkit.errors",
     "SessionError": "toolkit.errors",
     "Settings": "toolkit.settings",
+    "Supervisor": "toolkit.session.supervisor",
+    "supervisor_factory": "toolkit",
     "Tool": "toolkit.tools",
     "tool": "toolkit.tools",
     "ToolAccessError": "toolkit.errors",
@@ -155,8 +187,17 @@ _MODULE_OF = {
 
 __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "AccessPolicy",
+    "Agent",
+    "AgentAnswer",
+    "AgentDepthError",
+    "AgentError",
+    "AgentFailedError",
+    "AgentNotFoundError",
+    "AgentRun",
+    "AgentTimeoutError",
     "ApprovalDeniedError",
     "ApprovalExpiredError",
+    "AuthenticationError",
     "CallLimitError",
     "CatalogEvent",
     "ConfigurationError",
@@ -172,9 +213,11 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "InvalidNameError",
     "InvalidToolError",
     "InvalidUserContextError",
+    "KeySourceError",
     "LocalProtocolError",
     "MissingExtraError",
     "MissingSecretError",
+    "ModelNotConfiguredError",
     "NoEarlierCatalogError",
     "Origin",
     "PluginLoadError",
@@ -185,10 +228,13 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "RegistryFrozenError",
     "RejectionReason",
     "RemoteProtocolError",
+    "RunCancelledError",
+    "RunEndedError",
     "SandboxUnavailableError",
     "SessionClosedError",
     "SessionError",
     "Settings",
+    "Supervisor",
     "Tool",
     "ToolAccessError",
     "ToolCall",
@@ -221,8 +267,10 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "adapt_tool",
     "create_scoped_registry",
     "create_websocket_scoped_registry",
+    "create_websocket_scoped_supervisor",
     "discover",
     "hookimpl",
+    "supervisor_factory",
     "tool",
 ]
 
@@ -237,7 +285,10 @@ def __getattr__(name: str) -> object:
     if module is None:
         text = f"module 'toolkit' has no attribute {name!r}"
         raise AttributeError(text)
-    value: object = getattr(__import__(module, fromlist=(name,)), name)
+    path = f"{module}.{name}" if module == __name__ else module  # a module of ours
+    __import__(path)
+    loaded = sys.modules[path]
+    value: object = loaded if path != module else getattr(loaded, name)
     globals()[name] = value
     return value
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
@@ -58,6 +58,7 @@ class Toolkit:
         settings: Settings | None = None,
         *,
         objects: Iterable[object] = (),
+        agents: Iterable[object] = (),
         sinks: Iterable[Sink] = (),
         catalog_sinks: Iterable[CatalogSink] = (),
         tracer: CallTracer | None = None,
@@ -67,6 +68,7 @@ class Toolkit:
         Args:
             settings: What the operator decided; by default `Settings.load()`.
             objects: Tools handed in beside the installed ones.
+            agents: Agents handed in likewise.
             sinks: Told every event of every user.
             catalog_sinks: Told when the catalog is changed; must not block.
             tracer: Told each call that starts and ends; by default, with
@@ -80,7 +82,10 @@ class Toolkit:
         """
         settings = Settings.load() if settings is None else settings
         self._objects = tuple(objects)
-        self._catalog_sinks = tuple(catalog_sinks)
+        self._agents = tuple(agents)
+        self._catalog_sinks: dict[object, CatalogSink] = {
+            object(): sink for sink in catalog_sinks
+        }
         self._imported = Imported()
         self._changing = threading.Lock()  # held while a catalog is made
         self._counts = {"refreshes": 0, "refresh_failures": 0, "rollbacks": 0}
@@ -139,6 +144,23 @@ class Toolkit:
         return self.factory.create_user_tool_system(
             user_context, tool_classes, sinks=sinks, secrets=secrets
         )
+
+    def on_change(self, sink: CatalogSink) -> Callable[[], None]:
+        """Tell a sink, too, when the catalog is changed from now on.
+
+        Args:
+            sink: Called in whatever thread changes it; must not block.
+
+        Returns:
+            What ends that; calling it again does nothing.
+        """
+        key = object()
+        self._catalog_sinks[key] = sink
+
+        def end() -> None:
+            self._catalog_sinks.pop(key, None)
+
+        return end
 
     # --- changing the catalog -------------------------------------------------------
 
@@ -228,7 +250,9 @@ class Toolkit:
             return self._now.catalog
 
     def _discover(self, settings: Settings) -> tuple[ToolCatalog, DiscoveryReport]:
-        return discover_again(settings, self._imported, objects=self._objects)
+        return discover_again(
+            settings, self._imported, objects=self._objects, agents=self._agents
+        )
 
     def _tell(
         self, kind: CatalogEventType, before: _Generation, *, detail: str = ""
@@ -246,7 +270,7 @@ class Toolkit:
             ),
             detail=detail,
         )
-        deliver(event, self._catalog_sinks)
+        deliver(event, tuple(self._catalog_sinks.values()))
 
     # --- looking at it --------------------------------------------------------------
 

@@ -38,7 +38,7 @@ from toolkit.executors.choice import Executors
 from toolkit.executors.loading import watch
 from toolkit.failures import Failures
 from toolkit.limits import Gate, UserShare, shortest
-from toolkit.loops import call_soon
+from toolkit.loops import call_soon, release
 from toolkit.plans import Call, CallRules, Plan, Planner
 from toolkit.policy import AccessPolicy
 from toolkit.repeats import Repeats, may_repeat, pause_before, plain_dict
@@ -51,6 +51,24 @@ from toolkit.tool_registry import ToolRegistry
 from toolkit.tracing import CallTracer, StartedCall
 
 logger = logging.getLogger("toolkit.dispatch")
+
+
+class _Question:
+    """Asks a person about one call. Belongs to the call's dispatcher."""
+
+    __slots__ = ("_asker", "_before", "_waiter")
+
+    def __init__(self, waiter: asyncio.Future[str | None]) -> None:
+        asker: Any = asyncio.current_task()
+        self._waiter = waiter
+        self._asker = asker
+        self._before = asker.cancelling()
+
+    def answer(self, reason: str | None) -> bool:
+        """Let the call go on, or say why not; tell whether it is still there."""
+        if self._asker.cancelling() > self._before:  # its caller has gone just now
+            return False
+        return call_soon(self._waiter.get_loop(), release, self._waiter, reason)
 
 
 class CallFlow:
@@ -115,7 +133,7 @@ class CallFlow:
         self._plans: dict[str, Plan] = {}
         self._running: dict[str, Call] = {}
         self._loading: set[asyncio.Future[None]] = set()
-        self._approvals: dict[str, asyncio.Future[str | None]] = {}
+        self._questions: dict[str, _Question] = {}
         self._repeats: Repeats | None = None
         self._prefix = f"{executors.unique_name()}-"
         self._numbers = count(1)
@@ -137,7 +155,7 @@ class CallFlow:
             plan = await self._planned(name, timeout, started)
             checked = self._checked(plan, name, arguments)
         except ToolkitError as error:
-            return failure(error, name, call_id, time.monotonic() - started)
+            return self._refused(error, name, call_id, started)
         call = self._call(plan, name, call_id, started, checked, timeout, on_event)
         if key is not None:
             return await self._once(call, key, arguments, timeout)
@@ -255,7 +273,7 @@ class CallFlow:
         try:
             earlier = repeats.find(key, call.name, arguments)
         except ToolkitError as error:
-            return call.failed(error)
+            return self._failed_call(call, error)
         if earlier is not None:
             return await self._joined(call, earlier, timeout)
         result = None
@@ -264,7 +282,9 @@ class CallFlow:
         finally:
             if result is None:  # its caller was cancelled; whoever repeats it is told
                 gone = ToolCancelledError(call.name, "its first caller was cancelled")
-                repeats.settle(key, call.failed(gone), is_kept=call.was_started)
+                repeats.settle(
+                    key, self._failed_call(call, gone), is_kept=call.was_started
+                )
             else:
                 repeats.settle(key, result, is_kept=call.was_started)
         return result
@@ -290,7 +310,7 @@ class CallFlow:
                 waiter.cancel()
         if earlier.done():
             return earlier.result()
-        return call.failed(ToolTimeoutError(call.name, timeout or 0.0))
+        return self._failed_call(call, ToolTimeoutError(call.name, timeout or 0.0))
 
     async def _taken(self, call: Call) -> ToolResult:
         """Limit and run; from here on the call can be cancelled by its id."""
@@ -317,7 +337,7 @@ class CallFlow:
                 value = await self._runner.value(call)
             result = self._success(call, value)
         except ToolkitError as error:
-            result = call.failed(error)
+            result = self._failed_call(call, error)
         finally:  # also when the caller is cancelled: what started is completed
             del self._running[call.call_id]
             if call.was_started:
@@ -361,13 +381,17 @@ class CallFlow:
     async def _approved(self, call: Call) -> None:
         """Wait until somebody approves the call."""
         waiter: asyncio.Future[str | None] = call.loop.create_future()
-        self._approvals[call.call_id] = waiter
-        call.state, call.give_up = "approval", waiter.cancel
-        self._teller.approval_required(call)
         seconds = self._settings.approval_timeout
+        call.deadline = time.monotonic() + seconds
+        call.state, call.give_up = "approval", waiter.cancel
+        self._questions[call.call_id] = _Question(waiter)
+        self._teller.approval_required(call)
         error: ToolkitError | None = ToolCancelledError(call.name)
         try:
             await asyncio.wait({waiter}, timeout=seconds)
+            # Whoever takes the question away settles it, be it in the last moment.
+            if not waiter.done() and not self._questions.pop(call.call_id, None):
+                await asyncio.wait({waiter})
             if not waiter.done():
                 error = ApprovalExpiredError(call.name, seconds)
             elif waiter.cancelled():
@@ -379,7 +403,7 @@ class CallFlow:
                     error = ApprovalDeniedError(call.name, reason)
         finally:
             call.state, call.give_up = "waiting", None
-            self._approvals.pop(call.call_id, None)
+            self._questions.pop(call.call_id, None)
             self._teller.approval_settled(call, error)
         if error is not None:
             raise error
@@ -450,7 +474,7 @@ class CallFlow:
             value = await self._runner.awaited(call, value)
             result = call.succeeded(value, plan.dump(name, value), self._max_bytes)
         except ToolkitError as error:
-            result = call.failed(error)
+            result = self._failed_call(call, error)
         finally:
             self._running.pop(call_id, None)
             self._complete(call, result)
@@ -458,6 +482,17 @@ class CallFlow:
         return result
 
     # --- afterwards -------------------------------------------------------------------
+
+    def _refused(
+        self, error: ToolkitError, name: str, call_id: str, started: float
+    ) -> ToolResult:
+        """Return the result of a call for which nothing has to be ended."""
+        seconds = time.monotonic() - started
+        return failure(self._failures.clean(error), name, call_id, seconds)
+
+    def _failed_call(self, call: Call, error: ToolkitError) -> ToolResult:
+        """Return the result of a call that has no value."""
+        return call.failed(self._failures.clean(error))
 
     def _complete(self, call: Call, result: ToolResult | None) -> None:
         self._failed += result is None or not result.ok

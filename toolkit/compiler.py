@@ -5,6 +5,7 @@ so nothing is a tool here that the contract has not accepted.
 """
 
 import copy
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -313,6 +314,11 @@ def _compile(
         namespace=dict(class_space(subject.cls)),
         documents=documents,
     )
+    misfit = _misfit(signature, is_agent=contract.is_for_agents)
+    if misfit:
+        reason = RejectionReason.UNSUPPORTED_SIGNATURE
+        text = f"{contract.method} of {label(subject)} {misfit}"
+        raise InvalidToolError(origin, str(reason), text)
     user = (constructor_plan(subject) or "") if subject.is_class else ""
     return CompiledTool(
         target=target,
@@ -324,6 +330,23 @@ def _compile(
         is_plain=_is_plain(subject, user),
         class_scopes=_fixed_scopes(subject, facts),
     )
+
+
+def _misfit(signature: Signature, *, is_agent: bool) -> str:
+    """Say what nobody could fill in when it is called, and the remedy; or nothing."""
+    if not is_agent:
+        text = "takes an AgentRun, which only agents get; take a ToolContext"
+        return text if signature.takes_run else ""
+    if signature.kind != "async":
+        return "answers at once; write `async def`, as an agent awaits its tools"
+    if signature.takes_context:
+        return "takes a ToolContext, which only tools get; take an AgentRun"
+    schema = json.loads(signature.input_schema_json)
+    if "message" not in schema.get("properties", {}):
+        return "takes no message; write `run(self, message: str, run: AgentRun)`"
+    others = sorted({*schema.get("required", ())} - {"message"})
+    text = f"needs {', '.join(others)}, which nobody passes; give a default"
+    return text if others else ""
 
 
 def _function(subject: Subject) -> tuple[Any, bool]:

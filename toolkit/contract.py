@@ -447,10 +447,12 @@ class ToolContract:
     Attributes:
         method: The method that a tool must have and that a call runs.
         rules: Pure functions, asked in order.
+        is_for_agents: Whether it judges agents, whose method takes a message and a run.
     """
 
     method: str = "execute"
     rules: tuple[Rule, ...] = RULES
+    is_for_agents: bool = False
 
     def __post_init__(self) -> None:
         """Keep the rule against schemas, whatever else is chosen."""

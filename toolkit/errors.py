@@ -33,6 +33,14 @@
     │   ├── ApprovalDeniedError      also PermissionError; a person said no
     │   ├── ApprovalExpiredError     also TimeoutError; nobody answered
     │   └── IdempotencyKeyError      also ValueError; one key, two different calls
+    ├── AgentError                   raised by agents: text meant for the user
+    │   ├── AgentNotFoundError       also KeyError; names of this user's agents only
+    │   ├── AgentFailedError         also RuntimeError; the agent raised, text kept back
+    │   ├── AgentTimeoutError        also TimeoutError; seconds allowed
+    │   ├── AgentDepthError          also RuntimeError; agents ask each other too deep
+    │   ├── RunCancelledError        given up; the text says by whom
+    │   ├── RunEndedError            also RuntimeError; the run is over
+    │   └── ModelNotConfiguredError  also RuntimeError; no language model
     ├── SessionError                 one client's connection
     │   ├── ProtocolError            abstract: the side at fault is in the name
     │   │   ├── LocalProtocolError   also RuntimeError; a slip of this side
@@ -40,15 +48,17 @@
     │   └── SessionClosedError       also RuntimeError; nothing can be sent any more
     ├── InvalidNameError             also ValueError
     ├── InvalidUserContextError      also ValueError
+    ├── AuthenticationError          the client's fault: its token is refused, and why
+    ├── KeySourceError               also RuntimeError; our fault: no keys to verify by
     ├── NoEarlierCatalogError        also RuntimeError; there is nothing to roll back to
     ├── ConfigurationError           also ValueError; setting, value, what would do
-├── SandboxUnavailableError      also RuntimeError; what is missing, and the remedy
+    ├── SandboxUnavailableError      also RuntimeError; what is missing, and the remedy
     └── MissingExtraError            also ImportError; what to install
 
 Errors hold fields; the text is built from them; `args` are the fields, for pickling.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Self
 
 from toolkit.origin import Origin
@@ -77,19 +87,32 @@ _read_name: Final = type.__dict__["__name__"].__get__
 
 def kind_of_error(error: BaseException) -> str:
     """Return the name of its class, even where a metaclass hides that. Never raises."""
-    name: str = _read_name(type(error))
-    return name
+    return str.__str__(_read_name(type(error)))
+
+
+_UNREADABLE: Final = "(its text cannot be read)"
+
+
+def text_of(value: object) -> str:
+    """Return the text of anything as a plain string, whatever it does.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    try:
+        return str.__str__(str(value))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - a plugin's exception may raise in __str__
+        return _UNREADABLE
 
 
 def describe_error(error: BaseException) -> str:
     """Return ``Type: text`` on one line, whatever the exception does. Never raises."""
     kind = kind_of_error(error)
-    try:
-        text = " ".join(str(error).split())
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - a plugin's exception may raise in __str__
-        return f"{kind} (its text cannot be read)"
+    text = " ".join(text_of(error).split())
+    if text == _UNREADABLE:
+        return f"{kind} {text}"
     return f"{kind}: {text}" if text else kind
 
 
@@ -673,6 +696,59 @@ class InvalidUserContextError(ToolkitError, ValueError):
         )
 
 
+_REFUSED: Final[Mapping[str, str]] = {
+    "missing": "there is none",
+    "malformed": "it is no signed JSON Web Token of the kind that is taken here",
+    "wrong_algorithm": "it is not signed with an algorithm that is taken here",
+    "wrong_type": "its typ is none that is taken here",
+    "unknown_key": "it names a key that is not published",
+    "bad_signature": "it was not signed with the key that is trusted here",
+    "missing_claim": "it lacks one of exp, iat, sub, aud and iss",
+    "expired": "it has expired",
+    "not_yet_valid": "it is not valid yet",
+    "lives_too_long": "its lifetime is longer than allowed",
+    "wrong_audience": "it is meant for another service",
+    "wrong_issuer": "it was issued by somebody else",
+    "bad_subject": "its subject identifies nobody",
+}
+
+
+class AuthenticationError(ToolkitError):
+    """A client's token is refused. No part of it is kept.
+
+    `reason` is a stable code, such as ``expired``.
+    """
+
+    code: ClassVar[str] = "authentication_failed"
+
+    def __init__(self, reason: str) -> None:
+        """Keep the reason."""
+        super().__init__(reason)
+        self.reason = reason
+
+    def _text(self) -> str:
+        why = _REFUSED.get(self.reason, "it cannot be believed")
+        return f"the token is refused [{self.reason}]: {why}. Get a new one."
+
+
+class KeySourceError(ToolkitError, RuntimeError):
+    """The keys that tokens are verified by cannot be had: no fault of any client."""
+
+    code: ClassVar[str] = "key_source_failed"
+
+    def __init__(self, setting: str, detail: str) -> None:
+        """Keep the setting that names the keys, and what went wrong, for operators."""
+        super().__init__(setting, detail)
+        self.setting = setting
+        self.detail = detail
+
+    def _text(self) -> str:
+        return (
+            f"the keys of {self.setting} cannot be had: {self.detail}. "
+            "Mend their source; it is asked again within seconds."
+        )
+
+
 class NoEarlierCatalogError(ToolkitError, RuntimeError):
     """A roll-back was asked for, and no earlier catalog is kept."""
 
@@ -688,6 +764,144 @@ class NoEarlierCatalogError(ToolkitError, RuntimeError):
             f"no catalog before generation {self.generation} is kept. "
             "Only a refresh makes something to roll back from."
         )
+
+
+# --- agents ------------------------------------------------------------------------
+
+
+class AgentError(ToolkitError):
+    """No answer. Raise this in an agent to say why; the text reaches the user."""
+
+    code: ClassVar[str] = "agent_error"
+
+
+class AgentNotFoundError(AgentError, KeyError):
+    """This user has no agent of that name."""
+
+    code: ClassVar[str] = "agent_not_found"
+
+    def __init__(self, agent: str, known: Sequence[str] = ()) -> None:
+        """Keep the name, and those of the agents that this user may ask."""
+        super().__init__(agent, tuple(known))
+        self.agent = agent
+        self.known = tuple(known)
+
+    def _text(self) -> str:
+        known = ", ".join(self.known) or "none; install one, such as toolkit-triage"
+        return f"there is no agent {self.agent!r}. Agents you may ask: {known}"
+
+
+class AgentFailedError(AgentError, RuntimeError):
+    """The agent raised something else than `AgentError`, or gave no answer.
+
+    `cause_type` names the exception's class; its text stays in the log unless the
+    setting `show_tool_errors` is on.
+    """
+
+    code: ClassVar[str] = "agent_failed"
+
+    def __init__(self, agent: str, cause_type: str, detail: str = "") -> None:
+        """Keep which agent failed, the kind of what it raised, and maybe its text."""
+        super().__init__(agent, cause_type, detail)
+        self.agent = agent
+        self.cause_type = cause_type
+        self.detail = detail
+
+    def _text(self) -> str:
+        if self.detail:
+            return f"agent {self.agent!r} failed: {self.detail}"
+        return (
+            f"agent {self.agent!r} failed with {self.cause_type}. "
+            "The cause is in the server's log, under the run's id."
+        )
+
+
+class AgentTimeoutError(AgentError, TimeoutError):
+    """The agent gave no answer in time."""
+
+    code: ClassVar[str] = "agent_timeout"
+
+    def __init__(self, agent: str, seconds: float) -> None:
+        """Keep which agent, and the seconds it had."""
+        super().__init__(agent, seconds)
+        self.agent = agent
+        self.seconds = seconds
+
+    def _text(self) -> str:
+        return (
+            f"agent {self.agent!r} gave no answer within {self.seconds:g} s. "
+            "Ask for less at once, or raise the setting server.run_timeout."
+        )
+
+
+class AgentDepthError(AgentError, RuntimeError):
+    """Agents have asked each other, and that went too deep."""
+
+    code: ClassVar[str] = "agent_depth"
+
+    def __init__(self, agent: str, depth: int) -> None:
+        """Keep who was asked last, and how deep that may be."""
+        super().__init__(agent, depth)
+        self.agent = agent
+        self.depth = depth
+
+    def _text(self) -> str:
+        return (
+            f"agent {self.agent!r} was asked by an agent, {self.depth} deep. "
+            "Let agents that ask others not ask each other in a circle."
+        )
+
+
+class RunCancelledError(AgentError):
+    """The run was given up."""
+
+    code: ClassVar[str] = "run_cancelled"
+
+    def __init__(self, agent: str, why: str = "the connection was closed") -> None:
+        """Keep which agent it was, and why."""
+        super().__init__(agent, why)
+        self.agent = agent
+        self.why = why
+
+    def _text(self) -> str:
+        return f"the run of agent {self.agent!r} was given up: {self.why}"
+
+
+class RunEndedError(AgentError, RuntimeError):
+    """An agent did something after its run had ended."""
+
+    code: ClassVar[str] = "run_ended"
+
+    def __init__(self, agent: str) -> None:
+        """Keep which agent it was."""
+        super().__init__(agent)
+        self.agent = agent
+
+    def _text(self) -> str:
+        return (
+            f"the run of agent {self.agent!r} has ended. Let `run` await all that it "
+            "starts before it returns."
+        )
+
+
+class ModelNotConfiguredError(AgentError, RuntimeError):
+    """An agent wants to use a language model, and none is configured."""
+
+    code: ClassVar[str] = "model_not_configured"
+
+    def __init__(self, agent: str) -> None:
+        """Keep which agent it was."""
+        super().__init__(agent)
+        self.agent = agent
+
+    def _text(self) -> str:
+        return (
+            f"agent {self.agent!r} needs a language model. Let it ask `run.has_model` "
+            "first, or set one in the table [agents.model] of toolkit.toml."
+        )
+
+
+# --- configuration -----------------------------------------------------------------
 
 
 class ConfigurationError(ToolkitError, ValueError):

@@ -401,4 +401,4 @@ class Call:
                 gate = self.places.pop()
             except IndexError:  # another thread was quicker
                 return
-            gate.leave()
+            gate.leave(was_started=self.was_started)

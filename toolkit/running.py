@@ -22,6 +22,7 @@ from toolkit.loops import call_here_or_soon
 from toolkit.plans import Call
 from toolkit.telling import Teller
 from toolkit.tool_registry import ToolRegistry
+from toolkit.tracebacks import is_error
 
 
 class Runner:
@@ -149,7 +150,7 @@ class Runner:
             if is_key_press(raised):
                 raise raised
             return self._error(call, raised)
-        if isinstance(raised, ToolkitError):  # made here, from what came later
+        if is_error(raised, ToolkitError):  # made here, from what came later
             return raised
         raise raised
 
@@ -284,5 +285,14 @@ def _returning(value: object) -> Callable[[], object]:
 
 
 def is_awaited(value: object) -> bool:
-    """Tell whether a value is to be awaited, or is an async stream."""
-    return inspect.isawaitable(value) or isinstance(value, AsyncIterator)
+    """Tell whether a value is to be awaited, or is an async stream.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    try:
+        return inspect.isawaitable(value) or isinstance(value, AsyncIterator)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - both ask the value for its class
+        return False

@@ -4,15 +4,16 @@ A plain frozen dataclass rather than a pydantic model, because listing plugins m
 load pydantic. Values are checked here, once; the rest of the code trusts them.
 """
 
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, get_args
+from typing import Any, ClassVar, Final, Literal, get_args
 
+from toolkit import checks
+from toolkit.backend_settings import AgentSettings, AuthSettings, ServerSettings
 from toolkit.errors import ConfigurationError
 
 Collisions = Literal["refuse", "qualify"]
@@ -22,8 +23,8 @@ ExecutorName = Literal["inline", "threads", "process", "sandbox"]
 
 FILE_NAME: Final = "toolkit.toml"
 PREFIX: Final = "TOOLKIT_"
-LEAST_MEMORY: Final = 268_435_456
-"""Bytes that a child process of first contact needs for itself, and some for others."""
+STEP: Final = "__"
+"""Stands in a variable for a step into a table."""
 _SLIP: Final = 0.86  # similarity, prefix included: one or two letters off
 
 REDACTED_FIELDS: Final = frozenset(
@@ -54,8 +55,84 @@ class ToolLimit:
     per_minute_per_user: int | None = None
 
 
+def _executor_map(name: str, value: object) -> Mapping[str, str]:
+    chosen = checks.string_map(name, value)
+    for key, executor in chosen.items():
+        if executor not in get_args(ExecutorName):
+            remedy = f"use one of {', '.join(get_args(ExecutorName))}"
+            raise ConfigurationError(f"{name}.{key}", executor, remedy)
+    return chosen
+
+
+def _limit_map(name: str, value: object) -> Mapping[str, ToolLimit]:
+    if not isinstance(value, Mapping):
+        remedy = 'give a mapping such as {"sql_query": {"concurrent": 4}}'
+        raise ConfigurationError(name, value, remedy)
+    return MappingProxyType(
+        {str(key): _limit(f"{name}.{key}", one) for key, one in value.items()}
+    )
+
+
+def _limit(name: str, value: object) -> ToolLimit:
+    if isinstance(value, ToolLimit):
+        value = {item.name: getattr(value, item.name) for item in fields(value)}
+    known = [item.name for item in fields(ToolLimit)]
+    if not isinstance(value, Mapping) or not set(value) <= set(known):
+        remedy = f"give a mapping with some of {', '.join(known)}"
+        raise ConfigurationError(name, value, remedy)
+    return ToolLimit(
+        **{
+            key: checks.optional_count(f"{name}.{key}", one)
+            for key, one in value.items()
+        }
+    )
+
+
+_RULES: Final[Mapping[str, checks.Rule]] = {
+    "allow": checks.optional_name_set,
+    "deny": checks.name_set,
+    "modules": checks.name_tuple,
+    "prefer": checks.string_map,
+    "collisions": checks.one_of(Collisions),
+    "role_scopes": checks.set_map,
+    "allow_tools": checks.optional_name_set,
+    "deny_tools": checks.name_set,
+    "default_timeout": checks.optional_seconds,
+    "max_concurrent_calls": checks.count,
+    "max_queued_calls": checks.whole,
+    "calls_per_minute": checks.optional_count,
+    "tool_limits": _limit_map,
+    "executors": _executor_map,
+    "max_threads": checks.count,
+    "max_threads_per_user": checks.count,
+    "max_late_threads": checks.whole,
+    "max_workers": checks.count,
+    "worker_memory_bytes": checks.memory,
+    "approve_tools": checks.name_set,
+    "approve_destructive": checks.flag,
+    "approval_timeout": checks.seconds,
+    "retries": checks.whole,
+    "retry_delay": checks.seconds,
+    "show_tool_errors": checks.flag,
+    "max_result_bytes": checks.count,
+    "tracing": checks.flag,
+    "redact_fields": checks.name_set,
+    "strict": checks.flag,
+    "cache": checks.flag,
+    "first_contact": checks.one_of(FirstContact),
+    "contact_timeout": checks.seconds,
+    "contact_memory_bytes": checks.memory,
+    "tolerate": checks.name_set,
+    "trust": checks.one_of(Trust),
+    "lock_file": checks.text,
+    "server": checks.TableCheck(ServerSettings),
+    "auth": checks.TableCheck(AuthSettings),
+    "agents": checks.TableCheck(AgentSettings),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(checks.Table):
     """What an operator decides. Immutable; one for a process.
 
     Attributes:
@@ -111,6 +188,9 @@ class Settings:
         trust: ``installed`` imports what is installed; ``locked`` only what is as
             `lock_file` says.
         lock_file: The file that ``toolkit lock`` writes.
+        server: The table ``[server]``: how the chat backend serves.
+        auth: The table ``[auth]``: which tokens it believes.
+        agents: The table ``[agents]``: how its agents answer.
 
     Raises:
         ConfigurationError: A value has the wrong type or is out of range; the error
@@ -153,13 +233,11 @@ class Settings:
     tolerate: frozenset[str] = frozenset()
     trust: Trust = "installed"
     lock_file: str = "toolkit.lock"
+    server: ServerSettings = field(default_factory=ServerSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    agents: AgentSettings = field(default_factory=AgentSettings)
 
-    def __post_init__(self) -> None:
-        """Check and normalise every field."""
-        for item in fields(self):
-            check = _CHECKS[item.name]
-            value = check(item.name, getattr(self, item.name))
-            object.__setattr__(self, item.name, value)
+    rules: ClassVar[Mapping[str, checks.Rule]] = _RULES
 
     @classmethod
     def load(
@@ -175,7 +253,8 @@ class Settings:
             path: The file; by default ``$TOOLKIT_CONFIG``, else ``toolkit.toml`` in
                 the working directory where there is one.
             environ: Instead of the process's environment. Lists are separated by
-                commas; mappings are JSON objects.
+                commas; mappings are JSON objects; a setting in a table is called
+                ``TOOLKIT_SERVER__PORT``.
             **defaults: Settings that hold where neither the file nor a variable says
                 anything.
 
@@ -186,24 +265,42 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         _refuse_slips(environ)
-        values = defaults | _read_file(path or environ.get(f"{PREFIX}CONFIG") or None)
-        for item in fields(cls):
-            text = environ.get(PREFIX + item.name.upper())
-            if text is not None:
-                values[item.name] = _from_text(item.name, text)
-        return cls(**values)
+        file = _read_file(path or environ.get(f"{PREFIX}CONFIG") or None)
+        values = checks.merged(cls, defaults, file)
+        return cls(**checks.merged(cls, values, _read_variables(environ)))
+
+
+def variable_of(path: tuple[str, ...]) -> str:
+    """Return the environment variable of a setting, given the way to it."""
+    return PREFIX + STEP.join(path).upper()
 
 
 def _refuse_slips(environ: Mapping[str, str]) -> None:
     """Refuse a variable that looks like a slip; others may belong to a plugin."""
-    known = [PREFIX + item.name.upper() for item in fields(Settings)]
+    known = [variable_of(path) for path, _ in checks.paths(Settings)]
     known.append(f"{PREFIX}CONFIG")
+    tables = {name.partition(STEP)[0] for name in known if STEP in name}
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=_SLIP)
+            cutoff = 0.0 if name.partition(STEP)[0] in tables else _SLIP
+            near = get_close_matches(name, known, n=1, cutoff=cutoff)
             if near:
                 remedy = f"no setting has this variable; did you mean {near[0]}?"
-                raise ConfigurationError(name, environ[name], remedy)
+                value = checks.shown(name + near[0], environ[name])
+                raise ConfigurationError(name, value, remedy)
+
+
+def _read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Read the variables that are set, as the file would have them."""
+    found: dict[str, Any] = {}
+    for path, check in checks.paths(Settings):
+        variable = variable_of(path)
+        if variable in environ:
+            table = found
+            for step in path[:-1]:
+                table = table.setdefault(step, {})
+            table[path[-1]] = checks.from_text(variable, environ[variable], check)
+    return found
 
 
 def _read_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
@@ -217,220 +314,5 @@ def _read_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         remedy = f"cannot be read ({error}); name a readable TOML file"
         raise ConfigurationError("config", str(file), remedy) from error
-    known = [item.name for item in fields(Settings)]
-    for name in values:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            remedy = f"did you mean {near[0]}?" if near else _use_one_of(known)
-            raise ConfigurationError(name, values[name], f"unknown setting; {remedy}")
+    checks.refuse_unknown("", values, [item.name for item in fields(Settings)])
     return values
-
-
-def _use_one_of(known: list[str]) -> str:
-    return f"settings stand at the top level of the file: {', '.join(known)}"
-
-
-def _from_text(name: str, text: str) -> object:
-    """Turn an environment variable into the kind of value its setting takes."""
-    text = text.strip()
-    if _CHECKS[name] is _flag and text.lower() in _FLAGS:
-        return _FLAGS[text.lower()]
-    if _CHECKS[name] in (_name_set, _optional_name_set, _name_tuple):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if _CHECKS[name] in (_text, *_CHOICES) or text == "none":
-        return text
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        example = _EXAMPLES.get(_CHECKS[name], "a JSON value")
-        raise ConfigurationError(PREFIX + name.upper(), text, example) from error
-
-
-def _name_tuple(name: str, value: object) -> tuple[str, ...]:
-    remedy = "give a list of names"
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise ConfigurationError(name, value, remedy)
-    names = tuple(value)
-    if not all(isinstance(item, str) and item for item in names):
-        raise ConfigurationError(name, value, remedy)
-    return names
-
-
-def _name_set(name: str, value: object) -> frozenset[str]:
-    return frozenset(_name_tuple(name, value))
-
-
-def _optional_name_set(name: str, value: object) -> frozenset[str] | None:
-    return None if value is None else _name_set(name, value)
-
-
-def _string_map(name: str, value: object) -> Mapping[str, str]:
-    if not isinstance(value, Mapping) or not all(
-        isinstance(item, str) for pair in value.items() for item in pair
-    ):
-        raise ConfigurationError(name, value, 'give a mapping such as {"a": "b"}')
-    return MappingProxyType(dict(value))
-
-
-def _set_map(name: str, value: object) -> Mapping[str, frozenset[str]]:
-    if not isinstance(value, Mapping):
-        remedy = 'give a mapping such as {"admin": ["costs:read"]}'
-        raise ConfigurationError(name, value, remedy)
-    return MappingProxyType(
-        {str(key): _name_set(f"{name}.{key}", names) for key, names in value.items()}
-    )
-
-
-def _executor_map(name: str, value: object) -> Mapping[str, str]:
-    chosen = _string_map(name, value)
-    for key, executor in chosen.items():
-        if executor not in get_args(ExecutorName):
-            remedy = f"use one of {', '.join(get_args(ExecutorName))}"
-            raise ConfigurationError(f"{name}.{key}", executor, remedy)
-    return chosen
-
-
-def _limit_map(name: str, value: object) -> Mapping[str, ToolLimit]:
-    if not isinstance(value, Mapping):
-        remedy = 'give a mapping such as {"sql_query": {"concurrent": 4}}'
-        raise ConfigurationError(name, value, remedy)
-    return MappingProxyType(
-        {str(key): _limit(f"{name}.{key}", one) for key, one in value.items()}
-    )
-
-
-def _limit(name: str, value: object) -> ToolLimit:
-    if isinstance(value, ToolLimit):
-        value = {item.name: getattr(value, item.name) for item in fields(value)}
-    known = [item.name for item in fields(ToolLimit)]
-    if not isinstance(value, Mapping) or not set(value) <= set(known):
-        remedy = f"give a mapping with some of {', '.join(known)}"
-        raise ConfigurationError(name, value, remedy)
-    return ToolLimit(
-        **{key: _optional_count(f"{name}.{key}", one) for key, one in value.items()}
-    )
-
-
-def _one_of(choices: object) -> Callable[[str, object], object]:
-    allowed = get_args(choices)
-
-    def check(name: str, value: object) -> object:
-        if value not in allowed:
-            remedy = f"use one of {', '.join(allowed)}"
-            raise ConfigurationError(name, value, remedy)
-        return value
-
-    return check
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(name, value, "give a text that is not empty")
-    return value
-
-
-def _seconds(name: str, value: object) -> float:
-    seconds = None if value in (None, "none") else _optional_seconds(name, value)
-    if seconds is None:
-        raise ConfigurationError(name, value, "give seconds above 0")
-    return seconds
-
-
-def _optional_seconds(name: str, value: object) -> float | None:
-    if value is None or value == "none":  # TOML has no null
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        remedy = 'give seconds above 0, or "none" for no limit'
-        raise ConfigurationError(name, value, remedy)
-    return float(value)
-
-
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(name, value, "give a whole number of 1 or more")
-    return value
-
-
-def _optional_count(name: str, value: object) -> int | None:
-    return None if value in (None, "none") else _count(name, value)
-
-
-def _whole(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigurationError(name, value, "give a whole number of 0 or more")
-    return value
-
-
-def _memory(name: str, value: object) -> int:
-    size = _count(name, value)
-    if size < LEAST_MEMORY:
-        remedy = (
-            f"give {LEAST_MEMORY} (256 MiB) or more: a bare child takes a part of it"
-        )
-        raise ConfigurationError(name, value, remedy)
-    return size
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigurationError(name, value, "give true or false")
-    return value
-
-
-_FLAGS: Final = {
-    **dict.fromkeys(("1", "true", "yes", "on"), True),
-    **dict.fromkeys(("0", "false", "no", "off"), False),
-}
-_CHOICES: Final = (_one_of(Collisions), _one_of(FirstContact), _one_of(Trust))
-_EXAMPLES: Final[Mapping[Callable[[str, object], Any], str]] = {
-    _flag: "give true or false",
-    _count: "give a whole number of 1 or more",
-    _executor_map: 'give a JSON object such as {"acme-tools": "process"}',
-    _limit_map: 'give a JSON object such as {"sql_query": {"concurrent": 4}}',
-    _memory: "give a whole number of bytes",
-    _optional_count: "give a whole number of 1 or more, or none for no limit",
-    _whole: "give a whole number of 0 or more",
-    _optional_seconds: "give seconds above 0, or none for no limit",
-    _seconds: "give seconds above 0",
-    _string_map: 'give a JSON object such as {"word_count": "toolkit-text"}',
-    _set_map: 'give a JSON object such as {"admin": ["costs:read"]}',
-}
-
-_CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
-    "allow": _optional_name_set,
-    "deny": _name_set,
-    "modules": _name_tuple,
-    "prefer": _string_map,
-    "collisions": _CHOICES[0],
-    "role_scopes": _set_map,
-    "allow_tools": _optional_name_set,
-    "deny_tools": _name_set,
-    "default_timeout": _optional_seconds,
-    "max_concurrent_calls": _count,
-    "max_queued_calls": _whole,
-    "calls_per_minute": _optional_count,
-    "tool_limits": _limit_map,
-    "executors": _executor_map,
-    "max_threads": _count,
-    "max_threads_per_user": _count,
-    "max_late_threads": _whole,
-    "max_workers": _count,
-    "worker_memory_bytes": _memory,
-    "approve_tools": _name_set,
-    "approve_destructive": _flag,
-    "approval_timeout": _seconds,
-    "retries": _whole,
-    "retry_delay": _seconds,
-    "show_tool_errors": _flag,
-    "max_result_bytes": _count,
-    "tracing": _flag,
-    "redact_fields": _name_set,
-    "strict": _flag,
-    "cache": _flag,
-    "first_contact": _CHOICES[1],
-    "contact_timeout": _seconds,
-    "contact_memory_bytes": _memory,
-    "tolerate": _name_set,
-    "trust": _CHOICES[2],
-    "lock_file": _text,
-}

@@ -35,6 +35,7 @@ from pydantic_core import (
 from pydantic_core.core_schema import ErrorType
 from typing_extensions import TypedDict
 
+from toolkit.agent import AgentRun
 from toolkit.context import ToolContext, UserContext
 from toolkit.contract import wants
 from toolkit.docstring import Docstring
@@ -56,6 +57,7 @@ from toolkit.schema.cores import (
 )
 from toolkit.schema.plain import plain_schema
 from toolkit.suspending import may_suspend
+from toolkit.tracebacks import is_error
 
 Kind = Literal["sync", "async", "generator", "async_generator"]
 ARGUMENTS: Final = "__toolkit_arguments__"
@@ -100,6 +102,7 @@ _AS_THEY_ARE: Final = (NoneType, bool, int, str)  # defaults that JSON shows unc
 _VARIADIC: Final = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _BY_NAME: Final = (Parameter.POSITIONAL_OR_KEYWORD,)
 _SCALARS: Final = (NoneType, bool, int, float, str)
+_CONTEXTS: Final = (UserContext, ToolContext, AgentRun)
 _ANYTHING: Final[Core] = {"type": "any"}
 
 
@@ -117,6 +120,7 @@ class Signature:
         output_schema_json: That of the result; None when it is not declared.
         takes_user: Parameters that get the `UserContext`.
         takes_context: Parameters that get the `ToolContext`.
+        takes_run: Parameters that get the `AgentRun`.
         positional: Parameters that can only be passed by position, in order, each
             with its default.
         reserved: Names no caller may use, because ``self`` is passed under them.
@@ -136,6 +140,7 @@ class Signature:
     output_schema_json: str | None
     takes_user: tuple[str, ...]
     takes_context: tuple[str, ...]
+    takes_run: tuple[str, ...]
     positional: tuple[tuple[str, Any], ...]
     reserved: frozenset[str]
     contents: Contents
@@ -272,7 +277,8 @@ def compile_signature(
     parameters = listed[skip_first:]
     users = _injected(parameters, hints, UserContext)
     contexts = _injected(parameters, hints, ToolContext)
-    asked = [p for p in parameters if p.name not in (*users, *contexts)]
+    runs = _injected(parameters, hints, AgentRun)
+    asked = [p for p in parameters if p.name not in (*users, *contexts, *runs)]
     shape = _arguments(function, label, _asked(asked, hints, documents))
     contents = read_contents(shape.core)
     _refuse_contexts(contents)
@@ -288,6 +294,7 @@ def compile_signature(
         output_schema_json=output_schema,
         takes_user=users,
         takes_context=contexts,
+        takes_run=runs,
         positional=tuple(
             (p.name, p.default)
             for p in parameters
@@ -409,7 +416,7 @@ def _arguments_adapter(label: str, asked: _Asked) -> TypeAdapter[Any]:
 def _refuse_contexts(contents: Contents) -> None:
     """Refuse arguments that hold a context anywhere, under whatever name."""
     for cls in contents.classes:
-        if any(type.__subclasscheck__(one, cls) for one in (UserContext, ToolContext)):
+        if any(type.__subclasscheck__(one, cls) for one in _CONTEXTS):
             text = (
                 f"its arguments hold a {cls.__name__}, which would let callers "
                 "say who they are"
@@ -519,8 +526,8 @@ def faults_of(error: BaseException, words: frozenset[str]) -> list[tuple[str, st
         KeyboardInterrupt: The user interrupts while a text is read.
     """
     try:
-        if isinstance(error, ToolError):  # its text is meant for the caller
-            return [("", str(error))]
+        if is_error(error, ToolError):  # its text is meant for the caller
+            return [("", str.__str__(str(error)))]
         if isinstance(error, ValidationError):
             listed = error.errors(
                 include_url=False, include_input=False, include_context=False

@@ -204,7 +204,9 @@ def test_module_that_hangs_at_its_first_call_costs_that_call_only(
 
 def test_agents_are_known_too_and_loaded_when_asked_for(here: Environment) -> None:
     """Keep an agent's name and origin without importing it (S215)."""
-    source = "class Helper:\n  name = 'helper'\n  async def run(self): ...\n"
+    source = (
+        "class Helper:\n  name = 'helper'\n  async def run(self, message: str): ...\n"
+    )
     points = {"toolkit.agents": {"helper": "agent_mod:Helper"}}
     here.site.install("c-dist", points, {"agent_mod.py": source})
     here.settle()

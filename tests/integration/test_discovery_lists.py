@@ -19,7 +19,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
         for name in NAMES:
             module = f"mod_{name.lower()}"
             trace = f"open({str(tmp_path / module)!r}, 'w').close()\n"
-            agent = f"class Agent:\n  name = '{module}'\n  def run(self): ...\n"
+            agent = f"class Agent:\n  name = '{module}'\n"
+            agent += "  async def run(self, message: str): ...\n"
             source = trace + good_tool(f"tool_{name.lower()}") + agent
             points = {
                 TOOLS: {"tool": f"{module}:Good", "scan": module},

@@ -14,7 +14,7 @@ from toolkit.discovery.index import AGENTS, PLUGINS, TOOLS
 AGENT = """
 class Agent:
     name = "helper"
-    def run(self, message: str) -> str:
+    async def run(self, message: str) -> str:
         return message
 """
 VETO = """

@@ -105,3 +105,33 @@ def call_context(context: toolkit.ToolContext) -> None:
     """Read what a call tells its tool."""
     assert_type(context.user, toolkit.UserContext)
     assert_type(context.time_left(), float | None)
+
+
+class Echo:
+    """An agent as its author writes it."""
+
+    name = "echo"
+
+    async def run(self, message: str, run: toolkit.AgentRun) -> toolkit.AgentAnswer:
+        """Say it again."""
+        await run.think("I say it again", step_of=1)
+        assert_type(await run.call("add", {"n": 1}), toolkit.ToolResult)
+        assert_type(run.tools(), tuple[toolkit.ToolDefinition, ...])
+        assert_type(run.agents(), Mapping[str, str])
+        return toolkit.AgentAnswer(message, details={"n": 1})
+
+
+echo: toolkit.Agent = Echo()
+
+
+async def connection(kit: toolkit.Toolkit) -> None:
+    """Own one connection."""
+    made = toolkit.create_websocket_scoped_supervisor("ann", kit=kit)
+    assert_type(made, toolkit.Supervisor)
+    ann = toolkit.UserContext(user_id="ann")
+    get = toolkit.supervisor_factory.get_websocket_scoped_supervisor
+    assert_type(get(ann, kit=kit), toolkit.Supervisor)
+    await made.receive("{}")
+    assert_type(await made.next_message(), str | None)
+    assert_type(made.get_tool_registry_id(), str)
+    assert_type(made.get_tool_registry_health(), dict[str, Any])

@@ -114,7 +114,7 @@ def test_settings_come_from_the_environment_by_default(
         assert kit.settings.max_threads == threads.max_threads == 3
         assert kit.catalog.names() == ("echo",)
     monkeypatch.setenv("TOOLKIT_MAX_THREADS", "none")
-    with pytest.raises(ConfigurationError, match="max_threads"):
+    with pytest.raises(ConfigurationError, match="TOOLKIT_MAX_THREADS"):
         Toolkit()
 
 

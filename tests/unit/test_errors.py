@@ -12,8 +12,14 @@ import toolkit
 from tests.unit.hostile import Unnamed, Untold
 from toolkit import errors
 from toolkit.errors import (
+    AgentDepthError,
+    AgentError,
+    AgentFailedError,
+    AgentNotFoundError,
+    AgentTimeoutError,
     ApprovalDeniedError,
     ApprovalExpiredError,
+    AuthenticationError,
     CallLimitError,
     ConfigurationError,
     DiscoveryError,
@@ -27,9 +33,11 @@ from toolkit.errors import (
     InvalidNameError,
     InvalidToolError,
     InvalidUserContextError,
+    KeySourceError,
     LocalProtocolError,
     MissingExtraError,
     MissingSecretError,
+    ModelNotConfiguredError,
     NoEarlierCatalogError,
     PluginLoadError,
     ProtocolError,
@@ -38,6 +46,8 @@ from toolkit.errors import (
     RegistryError,
     RegistryFrozenError,
     RemoteProtocolError,
+    RunCancelledError,
+    RunEndedError,
     SandboxUnavailableError,
     SessionClosedError,
     SessionError,
@@ -290,6 +300,79 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
             "let it use namespaces, or choose another executor for these tools."
         ),
     ),
+    (AgentError("no table fits"), "agent_error", ToolkitError, "no table fits"),
+    (
+        AgentNotFoundError("poet", ("data_agent",)),
+        "agent_not_found",
+        KeyError,
+        "there is no agent 'poet'. Agents you may ask: data_agent",
+    ),
+    (
+        AgentNotFoundError("poet"),
+        "agent_not_found",
+        KeyError,
+        (
+            "there is no agent 'poet'. Agents you may ask: none; install one, such as "
+            "toolkit-triage"
+        ),
+    ),
+    (
+        AgentFailedError("poet", "ZeroDivisionError"),
+        "agent_failed",
+        RuntimeError,
+        (
+            "agent 'poet' failed with ZeroDivisionError. The cause is in the server's "
+            "log, under the run's id."
+        ),
+    ),
+    (
+        AgentFailedError("poet", "ValueError", "ValueError: no rhyme"),
+        "agent_failed",
+        RuntimeError,
+        "agent 'poet' failed: ValueError: no rhyme",
+    ),
+    (
+        AgentTimeoutError("poet", 2.5),
+        "agent_timeout",
+        TimeoutError,
+        (
+            "agent 'poet' gave no answer within 2.5 s. Ask for less at once, or raise "
+            "the setting server.run_timeout."
+        ),
+    ),
+    (
+        AgentDepthError("poet", 4),
+        "agent_depth",
+        RuntimeError,
+        (
+            "agent 'poet' was asked by an agent, 4 deep. Let agents that ask others "
+            "not ask each other in a circle."
+        ),
+    ),
+    (
+        RunCancelledError("poet"),
+        "run_cancelled",
+        AgentError,
+        "the run of agent 'poet' was given up: the connection was closed",
+    ),
+    (
+        RunEndedError("poet"),
+        "run_ended",
+        RuntimeError,
+        (
+            "the run of agent 'poet' has ended. Let `run` await all that it starts "
+            "before it returns."
+        ),
+    ),
+    (
+        ModelNotConfiguredError("poet"),
+        "model_not_configured",
+        RuntimeError,
+        (
+            "agent 'poet' needs a language model. Let it ask `run.has_model` first, or "
+            "set one in the table [agents.model] of toolkit.toml."
+        ),
+    ),
     (SessionError("odd"), "session_error", Exception, "odd"),
     (ProtocolError("odd"), "protocol_error", SessionError, "odd"),
     (
@@ -324,6 +407,30 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         "invalid_user_context",
         ValueError,
         "UserContext.user_id is empty. Pass what your authentication established.",
+    ),
+    (
+        AuthenticationError("expired"),
+        "authentication_failed",
+        ToolkitError,
+        "the token is refused [expired]: it has expired. Get a new one.",
+    ),
+    (
+        AuthenticationError("of_a_later_version"),
+        "authentication_failed",
+        ToolkitError,
+        (
+            "the token is refused [of_a_later_version]: it cannot be believed. "
+            "Get a new one."
+        ),
+    ),
+    (
+        KeySourceError("auth.jwks_url", "URLError: refused"),
+        "key_source_failed",
+        RuntimeError,
+        (
+            "the keys of auth.jwks_url cannot be had: URLError: refused. "
+            "Mend their source; it is asked again within seconds."
+        ),
     ),
     (
         ConfigurationError("strict", 7, "give true or false"),

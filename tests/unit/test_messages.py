@@ -378,6 +378,16 @@ def test_mapping_that_cannot_be_walked_is_still_written() -> None:
     assert written["bad"] == "?"
 
 
+def test_interrupt_of_the_process_is_not_swallowed() -> None:
+    """Let Ctrl-C end the process, also amid an object that is hard to write."""
+
+    class Interrupted(dict[str, int]):
+        items = raising(KeyboardInterrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        write({"text": "\ud800", "value": Interrupted(a=1)})
+
+
 def test_value_of_any_depth_is_written() -> None:
     """Write what is nested a thousand levels deep without an error (B28)."""
     deep: list[Any] = ["\ud800"]

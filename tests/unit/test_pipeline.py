@@ -49,7 +49,7 @@ def shout(text: str) -> str:
 class Helper:
     name = "helper"
 
-    def run(self, message: str) -> str:
+    async def run(self, message: str) -> str:
         return message
 
 

@@ -702,6 +702,7 @@ _QUICK: Callable[[Any], Any] = settings(
 )
 
 
+@pytest.mark.integration  # hundreds of schemas: seconds
 @_QUICK
 @given(st.data())
 def test_what_pydantic_accepts_every_provider_is_told(data: st.DataObject) -> None:
@@ -757,6 +758,7 @@ _JUNK = st.recursive(
 )
 
 
+@pytest.mark.integration
 @_QUICK
 @given(st.dictionaries(_KEYWORDS, _JUNK, max_size=6))
 def test_any_mapping_is_turned_into_a_schema(junk: dict[str, object]) -> None:

@@ -100,7 +100,7 @@ def test_each_setting_can_come_from_the_environment(
         ("STRICT", "perhaps", "give true or false"),
         ("MAX_THREADS", "", "give a whole number"),
         ("DEFAULT_TIMEOUT", "soon", "give seconds above 0"),
-        ("PREFER", "a=b", "give a JSON object"),
+        ("PREFER", "a=b", "a JSON object"),
     ],
 )
 def test_an_unreadable_variable_is_refused_by_name_with_what_it_takes(

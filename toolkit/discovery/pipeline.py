@@ -56,6 +56,7 @@ def discover(
     *,
     sources: Sequence[CandidateSource] | None = None,
     objects: Iterable[object] = (),
+    agents: Iterable[object] = (),
 ) -> tuple[ToolCatalog, DiscoveryReport]:
     """Find every tool there is, judge it, and settle the names.
 
@@ -67,6 +68,7 @@ def discover(
         sources: Where to look; by default the entry points of installed distributions
             and the modules named in the settings.
         objects: Tools handed in beside them: classes, instances, iterables, modules.
+        agents: Agents handed in likewise.
 
     Returns:
         The frozen catalog and the report. A catalog without tools is an error in the
@@ -77,7 +79,11 @@ def discover(
         DiscoveryFailedError: With ``settings.strict``: all faults at once.
     """
     return discover_again(
-        settings or Settings(), Imported(), sources=sources, objects=objects
+        settings or Settings(),
+        Imported(),
+        sources=sources,
+        objects=objects,
+        agents=agents,
     )
 
 
@@ -87,6 +93,7 @@ def discover_again(
     *,
     sources: Sequence[CandidateSource] | None = None,
     objects: Iterable[object] = (),
+    agents: Iterable[object] = (),
 ) -> tuple[ToolCatalog, DiscoveryReport]:
     """Do what `discover` does, for an application that will do it again.
 
@@ -95,6 +102,7 @@ def discover_again(
         imported: Takes note of what is imported.
         sources: As for `discover`.
         objects: Likewise.
+        agents: Likewise.
 
     Returns:
         The frozen catalog and the report.
@@ -123,11 +131,11 @@ def discover_again(
         )
         run.take(installed.candidates())
         sources = (_modules(settings),) if settings.modules else ()
-    handed_in = tuple(objects)
-    if sources or handed_in:
+    handed_in = [ObjectSource(objects), ObjectSource(agents, kind="agent")]
+    if sources or any(handed_in):
         with pydantic_ready(left_out):
             run.take(one for source in sources for one in source.candidates())
-            run.take(ObjectSource(handed_in).candidates())
+            run.take(one for source in handed_in for one in source.candidates())
     if run.candidates:
         with pydantic_ready(left_out):
             run.judge_all()

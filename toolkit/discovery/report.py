@@ -26,7 +26,8 @@ Kind = Literal["tool", "agent", "plugin"]
 METHOD_OF: Final[Mapping[Kind, str]] = {"tool": "execute", "agent": "run"}
 KIND_OF: Final[Mapping[str, Kind]] = {TOOLS: "tool", AGENTS: "agent", PLUGINS: "plugin"}
 CONTRACTS: Final[Mapping[Kind, ToolContract]] = {
-    kind: ToolContract(method=method) for kind, method in METHOD_OF.items()
+    kind: ToolContract(method=method, is_for_agents=kind == "agent")
+    for kind, method in METHOD_OF.items()
 }
 """The judge of each kind of candidate that is judged."""
 

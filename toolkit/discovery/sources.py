@@ -72,6 +72,10 @@ class ObjectSource:
         for obj in self._objects:
             yield from expand(obj, Origin(), self._kind, seconds=0.0)
 
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to look at."""
+        return bool(self._objects)
+
 
 class ModuleSource:
     """Modules and packages by name; packages are walked, namespace packages too."""

@@ -14,9 +14,10 @@ import contextvars
 import types
 from asyncio import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeGuard
 
 from toolkit.loops import release
+from toolkit.tracebacks import is_error
 
 Done = Callable[["CallTask"], object]
 """Told of a task that has ended."""
@@ -135,8 +136,8 @@ class CallTask:
             self._step(outer, error)
             if not self.is_ended:
                 self._leave()
-        is_cancelled = isinstance(error, asyncio.CancelledError)
-        raise asyncio.CancelledError(*(error.args if error and is_cancelled else ()))
+        args = error.args if _is_cancelled(error) else ()
+        raise asyncio.CancelledError(*args)
 
     def stop(self) -> None:
         """Give it up: whoever awaits it goes on at the loop's next turn."""
@@ -154,7 +155,7 @@ class CallTask:
         loop = self._loop
         if self._must_cancel:
             self._must_cancel = False
-            if not isinstance(error, asyncio.CancelledError):
+            if not _is_cancelled(error):
                 error = _cancelled(self._cancel_message)
         self.steps += 1
         _leave_task(loop, outer)
@@ -220,7 +221,7 @@ class CallTask:
         Comes up where it is awaited by another `CallTask`, whose caller was cancelled.
         """
         waits_for = self._waits_for
-        if not isinstance(error, asyncio.CancelledError):
+        if not _is_cancelled(error):
             return False
         if not asyncio.isfuture(waits_for) or not waits_for.cancel(*error.args[:1]):
             return False
@@ -281,7 +282,7 @@ class CallTask:
 
     def cancelled(self) -> bool:
         """Tell whether it ended as cancelled."""
-        return isinstance(self.error, asyncio.CancelledError)
+        return _is_cancelled(self.error)
 
     def done(self) -> bool:
         """Tell whether it has ended."""
@@ -309,7 +310,7 @@ class CallTask:
         if not self.is_ended:
             text = "the call has not ended"
             raise asyncio.InvalidStateError(text)
-        if isinstance(self.error, asyncio.CancelledError):
+        if _is_cancelled(self.error):
             raise self.error
         return self.error
 
@@ -367,6 +368,11 @@ class CallTask:
         """Name it and the state."""
         state = "ended" if self.is_ended else "running"
         return f"<CallTask {self.get_name()}, {state}>"
+
+
+def _is_cancelled(error: object) -> TypeGuard[asyncio.CancelledError]:
+    """Tell whether an error is a cancellation."""
+    return is_error(error, asyncio.CancelledError)
 
 
 def _cancelled(message: object) -> asyncio.CancelledError:

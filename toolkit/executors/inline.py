@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from types import CodeType, FrameType
 from typing import Any
 
+from toolkit.errors import kind_of_error
 from toolkit.executors import Emit, Job
 from toolkit.executors.call_task import STEP, CallTask
 from toolkit.executors.deadlines import Deadlines
 from toolkit.executors.watchdog import Watchdog, Who
+from toolkit.tracebacks import is_error
 
 
 class LoopPart:
@@ -174,10 +176,10 @@ async def collect(answer: Any, emit: Emit | None = None) -> Any:  # noqa: ANN401
             return await _parts(answer, emit)
         return await answer
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-        is_closed = isinstance(error, GeneratorExit) and _current_task() is not task
+        is_closed = is_error(error, GeneratorExit) and _current_task() is not task
         if is_closed or is_key_press(error):
             raise
-        text = f"the tool raised {type(error).__name__}"
+        text = f"the tool raised {kind_of_error(error)}"
         raise RuntimeError(text) from error
 
 
@@ -208,4 +210,4 @@ def is_key_press(error: BaseException) -> bool:
     """Tell whether Ctrl-C raised it; a loop runner that handles it does so itself."""
     is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     is_main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and is_default and is_main
+    return is_error(error, KeyboardInterrupt) and is_default and is_main

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any, Final
 
+from toolkit.errors import kind_of_error
 from toolkit.executors import Job
 from toolkit.executors.inline import collect
 from toolkit.fairness import FairQueue
 from toolkit.loops import call_soon
+from toolkit.tracebacks import is_error, set_cause
 
 _SPARE: Final = 8
 """One thread of so many is kept for users who have none: they never wait for others."""
@@ -299,9 +301,9 @@ def _settle(
         return
     if error is None:
         future.set_result(value)
-    elif isinstance(error, StopIteration | GeneratorExit):  # no future can carry it
-        wrapped = RuntimeError(f"the tool raised {type(error).__name__}")
-        wrapped.__cause__ = error
+    elif is_error(error, (StopIteration, GeneratorExit)):  # no future can carry it
+        wrapped = RuntimeError(f"the tool raised {kind_of_error(error)}")
+        set_cause(wrapped, error)
         future.set_exception(wrapped)
     else:
         future.set_exception(error)

@@ -61,12 +61,10 @@ class _Shape(NamedTuple):
     needed: frozenset[str]
     allowed: frozenset[str] | None  # None: more may be there
     copied: tuple[str, ...]  # to the top level
-    plain: tuple[
-        tuple[str, type[object]], ...
-    ]  # what must be a text, a flag or a number
+    plain: tuple[tuple[str, type], ...]  # what must be a text, a flag or a number
 
 
-_PLAIN: Final[tuple[type[object], ...]] = (str, bool, int)
+_PLAIN: Final[tuple[type, ...]] = (str, bool, int)
 
 
 def _shape_of(kind: MessageType) -> _Shape:
@@ -74,16 +72,12 @@ def _shape_of(kind: MessageType) -> _Shape:
     message = MESSAGES[kind]
     data: Any = message.model_fields["data"].annotation
     fields: Mapping[str, FieldInfo] = data.model_fields
+    hints: Mapping[str, Any] = {name: fields[name].annotation for name in fields}
     return _Shape(
         needed=frozenset(name for name in fields if fields[name].is_required()),
         allowed=None if data.model_config["extra"] == "allow" else frozenset(fields),
         copied=tuple(name for name in message.model_fields if name in fields),
-        plain=tuple(
-            (name, wanted)
-            for name in fields
-            for wanted in _PLAIN
-            if fields[name].annotation is wanted
-        ),
+        plain=tuple((name, hint) for name, hint in hints.items() if hint in _PLAIN),
     )
 
 

@@ -69,6 +69,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S60": "A request to an agent is worked on by its connection's supervisor.",
     "S65": "A request to an agent is processed to its answer.",
     "S67": "Users who connect at once are isolated from each other.",
+    "S76": "Answers hold figures, and the calculation and rows that they rest on.",
     "S82": "A scoped registry fills without the old error; the broken one raises it.",
     "S88": "A generic registry refuses a model instance with the agreed text.",
     "S89": "A generic registry refuses a model class with the agreed text.",
@@ -88,7 +89,13 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S103": "The integration phase keeps to its seconds.",
     # tokens
     "S104": "A token is had from the helper, by e-mail address.",
+    "S123": "An agent's answer has more than fifty characters.",
     "S127": "The user's id is taken from the verified token.",
+    # what answers are worth
+    "S139": "Answers say what to do, and in which order; or what can be asked.",
+    "S142": "Users get from a chat what they asked for.",
+    "S147": "A question of any of the known kinds is answered by who knows it.",
+    "S148": "Answers say what they are worth: whose data, how sure, what is missing.",
     # suites and gates
     "S150": "A suite holds that registries refuse schemas.",
     "S151": "A suite holds how registries treat duplicates.",
@@ -106,6 +113,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S170": "With the clean-up alone, what it remedies passes.",
     "S172": "No making of a supervisor times out.",
     "S173": "No request to an agent fails for the state of a registry.",
+    "S199": "A real question about a real bill gets a plan worth having.",
     # components by name
     "S203": "ToolRegistry exists.",
     "S204": "UniversalRegistry exists, with allow_override.",
@@ -117,6 +125,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S211": "A supervisor tells its registry's id and health.",
     "S212": "A tool system lists its tools with get_all_tools.",
     "S214": "The types on the wire are those that were agreed.",
+    "S215": "The three agents are there under their names, loaded when they are asked.",
     "S216": "Disconnecting cleans up.",
     # filter, names, discovery
     "B1": "One classifier guards every way in, and knows every kind of schema.",
@@ -199,7 +208,6 @@ IN_PART: Final[Mapping[str, str]] = {
     "S213": "There are helpers for tokens and for connecting with them.",
     "S195": "There is a way back, and it is rehearsed.",
     "S196": "What happens to the catalog is told, counted, and in health.",
-    "S215": "Agents have names and origins, and are loaded when they are asked for.",
     "B37": "Everybody is served from one path, before and after a change.",
     "B65": "Who calls comes from the context, never from the arguments.",
 }

@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from pydantic_ai import Agent, ToolDefinition
 from pydantic_ai.exceptions import (
-    ModelConnectionError,
+    ModelAPIError,
     ModelHTTPError,
-    ToolFailed,
     UsageLimitExceeded,
     UserError,
 )
@@ -47,7 +46,15 @@ _MAX_LOGGED_CHARS: Final = 500
 
 _OBJECT: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schema()))
 
-_REFUSED: Final = "refuses what it was asked. The server's log says why"
+_NO_SERVER: Final = (
+    "cannot be reached, or is no such server. Check agents.model.base_url"
+)
+
+_NO_ANSWER: Final = (
+    "answered what cannot be used. The log here has more, under the run's id"
+)
+
+_REFUSED: Final = "refuses what it was asked. The log here says why"
 
 _REFUSALS: Final = {
     401: "refuses the API key. Set agents.model.api_key to one that it takes",
@@ -176,12 +183,9 @@ class ModelReasoner:
             status = error.status_code
             fault = "has a fault. Ask again later" if status >= 500 else _REFUSED  # noqa: PLR2004 - server errors
             return f"the model's server {_REFUSALS.get(status, fault)} (HTTP {status})"
-        if isinstance(error, ModelConnectionError):
-            return "the model's server cannot be reached. Check agents.model.base_url"
-        return (
-            "the model's server said what cannot be used. "
-            "The server's log has more, under the run's id"
-        )
+        if isinstance(error, ModelAPIError):
+            return f"the model's server {_NO_SERVER}"
+        return f"the model's server {_NO_ANSWER}"
 
     def __repr__(self) -> str:
         """Name the model."""
@@ -231,9 +235,10 @@ class _UserTools(AbstractToolset[object]):
 
 
 def _for_model(result: ToolResult) -> str:
-    """Return a result as JSON text of bounded length; a failure as one to the model."""
+    """Return a result, or its error, as JSON text of bounded length."""
     if result.error is not None:
-        raise ToolFailed(f"{result.error.code}: {result.error}"[:MAX_RESULT_BYTES])
+        text = str(result.error)[:MAX_RESULT_BYTES]
+        return to_json({"error": result.error.code, "message": text}).decode()
     data = result.json_bytes
     if len(data) <= MAX_RESULT_BYTES and not result.truncated:
         return data.decode()

@@ -272,7 +272,7 @@ async def test_calls_without_number_in_one_step_are_not_begun() -> None:
         (Reply(400, f'{{"error": "odd {KEY}"}}'.encode()), "refuses what it was asked"),
         (Reply(429, f'{{"error": "{KEY}"}}'.encode()), "takes no more requests now"),
         (Reply(500, KEY.encode()), "has a fault"),
-        (Reply(200, f"garbage {KEY}".encode()), "is no such server"),
+        (Reply(200, f"garbage {KEY}".encode()), "cannot be used"),
         (Reply(200, f'{{"choices": "{KEY}"}}'.encode()), "cannot be used"),
         (say(""), "no answer within 4 steps"),
     ],

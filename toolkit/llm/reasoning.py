@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from pydantic_ai import Agent, ToolDefinition
 from pydantic_ai.exceptions import (
-    ModelAPIError,
     ModelHTTPError,
     UsageLimitExceeded,
     UserError,
@@ -46,12 +45,9 @@ _MAX_LOGGED_CHARS: Final = 500
 
 _OBJECT: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schema()))
 
-_NO_SERVER: Final = (
-    "cannot be reached, or is no such server. Check agents.model.base_url"
-)
-
 _NO_ANSWER: Final = (
-    "answered what cannot be used. The log here has more, under the run's id"
+    "cannot be reached, or answers what cannot be used. Check agents.model.base_url; "
+    "the log here has more, under the run's id"
 )
 
 _REFUSED: Final = "refuses what it was asked. The log here says why"
@@ -183,8 +179,6 @@ class ModelReasoner:
             status = error.status_code
             fault = "has a fault. Ask again later" if status >= 500 else _REFUSED  # noqa: PLR2004 - server errors
             return f"the model's server {_REFUSALS.get(status, fault)} (HTTP {status})"
-        if isinstance(error, ModelAPIError):
-            return f"the model's server {_NO_SERVER}"
         return f"the model's server {_NO_ANSWER}"
 
     def __repr__(self) -> str:

@@ -56,6 +56,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S52": "The factory filters schemas out of what it is handed.",
     "S53": "Several dispatchers never make registries that conflict.",
     "S57": "Registering from several threads at once loses and doubles nothing.",
+    "S58": "Who connects is who their verified token says.",
     "S82": "A scoped registry fills without the old error; the broken one raises it.",
     "S88": "A generic registry refuses a model instance with the agreed text.",
     "S89": "A generic registry refuses a model class with the agreed text.",
@@ -68,6 +69,9 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S101": "The metaclass's name is not.",
     "S102": "No name made from a schema is there.",
     "S103": "The integration phase keeps to its seconds.",
+    # tokens
+    "S104": "A token is had from the helper, by e-mail address.",
+    "S127": "The user's id is taken from the verified token.",
     # suites and gates
     "S150": "A suite holds that registries refuse schemas.",
     "S151": "A suite holds how registries treat duplicates.",
@@ -120,6 +124,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "B29": "Secrets are blanked out by whole names; a cut result says that it is cut.",
     # isolation and life
     "B36": "One broken user system never keeps another from being made.",
+    "B38": "No identity is kept from one token to the next.",
     "B39": "Correlation ids are whole, and never the same.",
     "B40": "Isolation holds by structure, and is tested by reachability.",
     "B41": "A closed system leaves no live object behind.",
@@ -157,6 +162,9 @@ IN_PART: Final[Mapping[str, str]] = {
     "B53": "Nobody waits for another's slow work.",
     "B61": "No variable, header or option goes around the checks.",
     "B62": "Secrets stay out of texts and logs.",
+    "B63": "A bad token is no failure of ours, and locks nobody out.",
+    "B64": "A bad token is told as the client's fault.",
+    "S213": "There are helpers for tokens and for connecting with them.",
     "S195": "There is a way back, and it is rehearsed.",
     "S196": "What happens to the catalog is told, counted, and in health.",
     "S215": "Agents have names and origins, and are loaded when they are asked for.",

@@ -19,6 +19,7 @@ from toolkit.errors import (
     AgentTimeoutError,
     ApprovalDeniedError,
     ApprovalExpiredError,
+    AuthenticationError,
     CallLimitError,
     ConfigurationError,
     DiscoveryError,
@@ -32,6 +33,7 @@ from toolkit.errors import (
     InvalidNameError,
     InvalidToolError,
     InvalidUserContextError,
+    KeySourceError,
     MissingExtraError,
     MissingSecretError,
     ModelNotConfiguredError,
@@ -377,6 +379,30 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         "invalid_user_context",
         ValueError,
         "UserContext.user_id is empty. Pass what your authentication established.",
+    ),
+    (
+        AuthenticationError("expired"),
+        "authentication_failed",
+        ToolkitError,
+        "the token is refused [expired]: it has expired. Get a new one.",
+    ),
+    (
+        AuthenticationError("of_a_later_version"),
+        "authentication_failed",
+        ToolkitError,
+        (
+            "the token is refused [of_a_later_version]: it cannot be believed. "
+            "Get a new one."
+        ),
+    ),
+    (
+        KeySourceError("auth.jwks_url", "URLError: refused"),
+        "key_source_failed",
+        RuntimeError,
+        (
+            "the keys of auth.jwks_url cannot be had: URLError: refused. "
+            "Mend their source; it is asked again within seconds."
+        ),
     ),
     (
         ConfigurationError("strict", 7, "give true or false"),

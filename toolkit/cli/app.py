@@ -13,6 +13,7 @@ from toolkit.cli import (
     listing,
     locking,
     manifests,
+    minting,
     options,
     why,
 )
@@ -302,6 +303,44 @@ def manifest_command(
     with session(context.obj) as opened:
         status = manifests.make_manifest(opened, distribution, is_check=check)
         raise typer.Exit(status)
+
+
+@app.command(
+    "token",
+    short_help="Print a token for development.",
+    epilog=f"""
+\b
+Examples:
+  export TOOLKIT_AUTH__SECRET=$(openssl rand -hex 32)
+  toolkit token --user ann --scope costs:read --scope data:read
+  toolkit token --user ann --role admin --email ann@example.com --lifetime 600
+
+It is signed with the secret of the settings, and believed by every server that has the
+same: whoever can read that secret can be anybody. The token goes to standard output,
+and nothing else does.
+
+{_STATUS}
+""",
+)
+def token_command(
+    context: typer.Context,
+    *,
+    user: options.Bearer,
+    scope: options.Scope = None,
+    role: options.Role = None,
+    email: options.Email = None,
+    lifetime: options.Lifetime = None,
+) -> None:
+    """Print a token that lets a client of the chat backend be this user."""
+    with session(context.obj) as opened:
+        bearer = minting.Bearer(
+            user=user,
+            scopes=tuple(scope or ()),
+            roles=tuple(role or ()),
+            email=email,
+            lifetime=lifetime,
+        )
+        raise typer.Exit(minting.print_token(opened, bearer))
 
 
 cache = typer.Typer(no_args_is_help=True, help="The cache of what was found.")

@@ -135,6 +135,22 @@ Timeout = Annotated[
         help="Give up after this; the tool's and the operator's limits hold too.",
     ),
 ]
+Bearer = Annotated[
+    str, typer.Option("--user", metavar="ID", help="Who they are; any real id.")
+]
+Email = Annotated[
+    str | None,
+    typer.Option("--email", metavar="ADDRESS", help="Their e-mail address."),
+]
+Lifetime = Annotated[
+    float | None,
+    typer.Option(
+        "--lifetime",
+        metavar="SECONDS",
+        help="How long it lives; by default auth.token_lifetime, and never longer "
+        "than auth.max_lifetime.",
+    ),
+]
 CheckLock = Annotated[
     bool,
     typer.Option("--check", help="Write nothing; say what differs, and exit with 1."),

@@ -152,7 +152,7 @@ _MODULE_OF = {
     "SessionError": "toolkit.errors",
     "Settings": "toolkit.settings",
     "Supervisor": "toolkit.session.supervisor",
-    "supervisor_factory": "toolkit.supervisor_factory",
+    "supervisor_factory": "toolkit",
     "Tool": "toolkit.tools",
     "tool": "toolkit.tools",
     "ToolAccessError": "toolkit.errors",
@@ -285,9 +285,10 @@ def __getattr__(name: str) -> object:
     if module is None:
         text = f"module 'toolkit' has no attribute {name!r}"
         raise AttributeError(text)
-    __import__(module)
-    loaded = sys.modules[module]
-    value: object = loaded if module == f"toolkit.{name}" else getattr(loaded, name)
+    path = f"{module}.{name}" if module == __name__ else module  # a module of ours
+    __import__(path)
+    loaded = sys.modules[path]
+    value: object = loaded if path != module else getattr(loaded, name)
     globals()[name] = value
     return value
 

@@ -20,6 +20,7 @@ class Serving:
     port: int | None
     workers: int | None
     is_dev: bool
+    scopes: tuple[str, ...]
 
 
 def serve_chat(opened: Session, asked: Serving) -> int:
@@ -32,21 +33,31 @@ def serve_chat(opened: Session, asked: Serving) -> int:
     )
 
     settings = _with_choices(opened.settings, asked)
+    if asked.scopes and not asked.is_dev:
+        remedy = (
+            "goes with --dev, whose token has these; see `toolkit token` for others"
+        )
+        raise ConfigurationError("--scope", asked.scopes[0], remedy)
     if asked.is_dev:
         settings = _for_development(settings)
     check(settings)
     listening = bind(settings)
     opened.output.raw(url_of(listening, settings))
     if asked.is_dev:
-        opened.output.raw(_token(settings))
+        opened.output.raw(_token(settings, asked.scopes))
     serve(settings, listening)
     return 0
 
 
 def _with_choices(settings: Settings, asked: Serving) -> Settings:
-    given = {"host": asked.host, "port": asked.port, "workers": asked.workers}
-    chosen = {name: one for name, one in given.items() if one is not None}
-    return replace(settings, server=replace(settings.server, **chosen))
+    server = settings.server
+    chosen = replace(
+        server,
+        host=server.host if asked.host is None else asked.host,
+        port=server.port if asked.port is None else asked.port,
+        workers=server.workers if asked.workers is None else asked.workers,
+    )
+    return replace(settings, server=chosen)
 
 
 def _for_development(settings: Settings) -> Settings:
@@ -69,7 +80,7 @@ def _for_development(settings: Settings) -> Settings:
     return replace(settings, auth=auth)
 
 
-def _token(settings: Settings) -> str:
-    """Return a token of somebody who may do what this machine's operator may."""
-    scopes = {settings.server.admin_scope, *settings.dev_scopes}
-    return mint_token(settings.auth, user_id=_DEVELOPER, scopes=scopes)
+def _token(settings: Settings, scopes: tuple[str, ...]) -> str:
+    """Return a token of somebody who may see the report, and has these scopes."""
+    everything = {settings.server.admin_scope, *scopes}
+    return mint_token(settings.auth, user_id=_DEVELOPER, scopes=everything)

@@ -15,7 +15,7 @@ from toolkit.server.gate import Gate
 from toolkit.server.health import Health
 from toolkit.server.logs import tell_connection
 from toolkit.server.refusals import Refusal
-from toolkit.session.edge import Edge, Renewal, Renew
+from toolkit.session.edge import Edge, Renew, Renewal
 from toolkit.session.supervisor import Supervisor
 from toolkit.settings import Settings
 from toolkit.supervisor_factory import get_websocket_scoped_supervisor

@@ -21,8 +21,9 @@ _REGISTRY_CODES: Final = registry_codes()
 
 
 class Counts:
-    """Counts for a whole process, on one event loop. Holds ids of users whose runs are
-    under way, and of no others.
+    """Counts for a whole process, on one event loop.
+
+    Holds ids of users whose runs are under way, and of no others.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,11 +48,8 @@ class Counts:
 
     def __call__(self, event: ToolEvent) -> None:
         """Count what the registries of users fail at; a sink, for any thread."""
-        if event.type is EventType.TOOL_COMPLETED and not event.ok:
-            if event.error_code in _REGISTRY_CODES:
-                self.registry_errors += 1
-            if _METACLASS in (event.error or "").lower():
-                self.metaclass_errors += 1
+        is_end = event.type is EventType.TOOL_COMPLETED
+        self.registry_errors += is_end and event.error_code in _REGISTRY_CODES
 
     def let_in(self) -> None:
         """Note a connection that has a supervisor."""
@@ -164,7 +162,7 @@ class Counts:
         )
         yield (
             "websocket_modelmetaclass_errors",
-            "Errors that name a metaclass for a tool since the process started.",
+            "Connections that failed because a metaclass was taken for a tool.",
             self.metaclass_errors,
         )
 

@@ -192,7 +192,16 @@ class Pages:
         kit = self._backend.kit
         if refusal is not None or kit is None:
             return (refusal or _NOT_READY).response()
-        return JSONResponse(kit.report.as_dict())
+        report = kit.report
+        return JSONResponse(
+            {
+                "status": report.status,
+                "summary": report.summary(),
+                "findings": [one.as_dict() for one in report.findings],
+                "faults": [str(one) for one in report.faults()],
+                "notes": list(report.notes),
+            }
+        )
 
     async def metrics(self, request: Request) -> Response:
         """Answer the metrics: to this machine itself, or with the admin scope."""

@@ -23,6 +23,9 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
 _TOKEN: Final = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*){1,4}|(?i:bearer)[. ]+[^\s\"',]+")
 
 
+_LIBRARIES: Final = ("uvicorn", "uvicorn.access", "uvicorn.error", "websockets")
+
+
 def tell_connection(connection_id: str, user_id: str) -> None:
     """Put these on whatever this task, and those it starts, log from now on."""
     _CONNECTION.set({"connection_id": connection_id, "user_id": user_id})
@@ -108,8 +111,5 @@ def configuration(form: LogFormat) -> dict[str, Any]:
         "filters": {"queries": {"()": WithoutQueries}},
         "handlers": {"stderr": handler},
         "root": {"level": "INFO", "handlers": ["stderr"]},
-        "loggers": {
-            name: quiet
-            for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "websockets")
-        },
+        "loggers": dict.fromkeys(_LIBRARIES, quiet),
     }

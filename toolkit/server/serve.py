@@ -66,7 +66,7 @@ class _Impatient(asyncio.Protocol):
             self._limit = None
 
 
-class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):  # type: ignore[misc]
+class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
     """uvicorn's protocol for websockets, which drains instead of cutting off."""
 
     def shutdown(self) -> None:

@@ -85,9 +85,7 @@ async def _read(websocket: WebSocket, supervisor: Supervisor) -> None:
         await supervisor.receive(message.get("bytes", b"") if text is None else text)
 
 
-async def _write(
-    websocket: WebSocket, supervisor: Supervisor, seconds: float
-) -> bool:
+async def _write(websocket: WebSocket, supervisor: Supervisor, seconds: float) -> bool:
     """Send what there is until there is no more; return whether the client took it."""
     try:
         while (text := await supervisor.next_message()) is not None:

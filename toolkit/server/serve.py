@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import socket
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from toolkit.server.backend import Backend
 
 logger = logging.getLogger(__name__)
+
+_BACKLOG: Final = 2048
+"""Connections that may wait to be accepted; uvicorn's own number."""
 
 _START_TIMEOUT: Final = 30
 """Seconds that a worker process may take to answer: its imports take one."""
@@ -95,12 +99,22 @@ class HttpProtocol(_Impatient, AutoHTTPProtocol):  # type: ignore[misc, valid-ty
         super().shutdown()
 
 
-def config_for(settings: Settings) -> uvicorn.Config:
-    """Return how uvicorn is to serve, by the table ``[server]``."""
-    server = settings.server
+def config_for(
+    server: ServerSettings,
+    factory: Callable[[], Any],
+    *,
+    log_config: dict[str, Any] | None = None,
+) -> uvicorn.Config:
+    """Return how uvicorn is to serve.
+
+    Args:
+        server: The table ``[server]``.
+        factory: Makes the application; is pickled where there are several workers.
+        log_config: How to log; None leaves that as it is.
+    """
     last = server.drain_timeout + server.cleanup_timeout
     return uvicorn.Config(
-        partial(create_app, settings),
+        factory,
         factory=True,
         host=server.host,
         port=server.port,
@@ -115,7 +129,7 @@ def config_for(settings: Settings) -> uvicorn.Config:
         timeout_worker_healthcheck=_START_TIMEOUT,
         ssl_certfile=server.tls_certificate,
         ssl_keyfile=server.tls_key,
-        log_config=configuration(server.log_format),
+        log_config=log_config,
         server_header=False,
     )
 
@@ -151,6 +165,7 @@ def bind(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((server.host, server.port))
+        listening.listen(_BACKLOG)  # who comes before the loop turns is not refused
     except OSError as error:
         listening.close()
         remedy = f"nobody can listen there ({error.strerror}); choose another"
@@ -184,7 +199,11 @@ def serve(settings: Settings, listening: socket.socket | None = None) -> None:
         SystemExit: A worker could not start; its log says why.
     """
     check(settings)
-    config = config_for(settings)
+    config = config_for(
+        settings.server,
+        partial(create_app, settings),
+        log_config=configuration(settings.server.log_format),
+    )
     listening = bind(settings) if listening is None else listening
     logger.info("serving at %s", url_of(listening, settings))
     if config.workers > 1:

@@ -225,6 +225,14 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
         errors.InvalidUserContextError("user_id", "is empty"),
         "Pass what your authentication established.",
     ),
+    "AuthenticationError": (
+        errors.AuthenticationError("expired"),
+        "A client signs in again; [security.md](security.md#tokens) has all reasons.",
+    ),
+    "KeySourceError": (
+        errors.KeySourceError("auth.jwks_url", "URLError: connection refused"),
+        "An operator mends the source of the keys.",
+    ),
     "ConfigurationError": (
         errors.ConfigurationError("max_threads", 0, "give a whole number of 1 or more"),
         "Give a value that would do; [settings.md](settings.md) has all settings.",

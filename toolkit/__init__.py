@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         AgentTimeoutError,
         ApprovalDeniedError,
         ApprovalExpiredError,
+        AuthenticationError,
         CallLimitError,
         ConfigurationError,
         DiscoveryError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         InvalidNameError,
         InvalidToolError,
         InvalidUserContextError,
+        KeySourceError,
         LocalProtocolError,
         MissingExtraError,
         MissingSecretError,
@@ -107,6 +109,7 @@ _MODULE_OF = {
     "AgentTimeoutError": "toolkit.errors",
     "ApprovalDeniedError": "toolkit.errors",
     "ApprovalExpiredError": "toolkit.errors",
+    "AuthenticationError": "toolkit.errors",
     "CallLimitError": "toolkit.errors",
     "CatalogEvent": "toolkit.events",
     "ConfigurationError": "toolkit.errors",
@@ -127,6 +130,7 @@ _MODULE_OF = {
     "InvalidNameError": "toolkit.errors",
     "InvalidToolError": "toolkit.errors",
     "InvalidUserContextError": "toolkit.errors",
+    "KeySourceError": "toolkit.errors",
     "LocalProtocolError": "toolkit.errors",
     "MissingExtraError": "toolkit.errors",
     "MissingSecretError": "toolkit.errors",
@@ -148,7 +152,7 @@ _MODULE_OF = {
     "SessionError": "toolkit.errors",
     "Settings": "toolkit.settings",
     "Supervisor": "toolkit.session.supervisor",
-    "supervisor_factory": "toolkit.supervisor_factory",
+    "supervisor_factory": "toolkit",
     "Tool": "toolkit.tools",
     "tool": "toolkit.tools",
     "ToolAccessError": "toolkit.errors",
@@ -193,6 +197,7 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "AgentTimeoutError",
     "ApprovalDeniedError",
     "ApprovalExpiredError",
+    "AuthenticationError",
     "CallLimitError",
     "CatalogEvent",
     "ConfigurationError",
@@ -208,6 +213,7 @@ __all__ = [  # a literal, so that type checkers and star-imports agree with it
     "InvalidNameError",
     "InvalidToolError",
     "InvalidUserContextError",
+    "KeySourceError",
     "LocalProtocolError",
     "MissingExtraError",
     "MissingSecretError",
@@ -279,9 +285,10 @@ def __getattr__(name: str) -> object:
     if module is None:
         text = f"module 'toolkit' has no attribute {name!r}"
         raise AttributeError(text)
-    __import__(module)
-    loaded = sys.modules[module]
-    value: object = loaded if module == f"toolkit.{name}" else getattr(loaded, name)
+    path = f"{module}.{name}" if module == __name__ else module  # a module of ours
+    __import__(path)
+    loaded = sys.modules[path]
+    value: object = loaded if path != module else getattr(loaded, name)
     globals()[name] = value
     return value
 

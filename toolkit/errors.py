@@ -48,6 +48,8 @@
     │   └── SessionClosedError       also RuntimeError; nothing can be sent any more
     ├── InvalidNameError             also ValueError
     ├── InvalidUserContextError      also ValueError
+    ├── AuthenticationError          the client's fault: its token is refused, and why
+    ├── KeySourceError               also RuntimeError; our fault: no keys to verify by
     ├── NoEarlierCatalogError        also RuntimeError; there is nothing to roll back to
     ├── ConfigurationError           also ValueError; setting, value, what would do
     ├── SandboxUnavailableError      also RuntimeError; what is missing, and the remedy
@@ -56,7 +58,7 @@
 Errors hold fields; the text is built from them; `args` are the fields, for pickling.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Self
 
 from toolkit.origin import Origin
@@ -85,19 +87,32 @@ _read_name: Final = type.__dict__["__name__"].__get__
 
 def kind_of_error(error: BaseException) -> str:
     """Return the name of its class, even where a metaclass hides that. Never raises."""
-    name: str = _read_name(type(error))
-    return name
+    return str.__str__(_read_name(type(error)))
+
+
+_UNREADABLE: Final = "(its text cannot be read)"
+
+
+def text_of(value: object) -> str:
+    """Return the text of anything as a plain string, whatever it does.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    try:
+        return str.__str__(str(value))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - a plugin's exception may raise in __str__
+        return _UNREADABLE
 
 
 def describe_error(error: BaseException) -> str:
     """Return ``Type: text`` on one line, whatever the exception does. Never raises."""
     kind = kind_of_error(error)
-    try:
-        text = " ".join(str(error).split())
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - a plugin's exception may raise in __str__
-        return f"{kind} (its text cannot be read)"
+    text = " ".join(text_of(error).split())
+    if text == _UNREADABLE:
+        return f"{kind} {text}"
     return f"{kind}: {text}" if text else kind
 
 
@@ -678,6 +693,59 @@ class InvalidUserContextError(ToolkitError, ValueError):
         return (
             f"UserContext.{self.field} {self.detail}. "
             "Pass what your authentication established."
+        )
+
+
+_REFUSED: Final[Mapping[str, str]] = {
+    "missing": "there is none",
+    "malformed": "it is no signed JSON Web Token of the kind that is taken here",
+    "wrong_algorithm": "it is not signed with an algorithm that is taken here",
+    "wrong_type": "its typ is none that is taken here",
+    "unknown_key": "it names a key that is not published",
+    "bad_signature": "it was not signed with the key that is trusted here",
+    "missing_claim": "it lacks one of exp, iat, sub, aud and iss",
+    "expired": "it has expired",
+    "not_yet_valid": "it is not valid yet",
+    "lives_too_long": "its lifetime is longer than allowed",
+    "wrong_audience": "it is meant for another service",
+    "wrong_issuer": "it was issued by somebody else",
+    "bad_subject": "its subject identifies nobody",
+}
+
+
+class AuthenticationError(ToolkitError):
+    """A client's token is refused. No part of it is kept.
+
+    `reason` is a stable code, such as ``expired``.
+    """
+
+    code: ClassVar[str] = "authentication_failed"
+
+    def __init__(self, reason: str) -> None:
+        """Keep the reason."""
+        super().__init__(reason)
+        self.reason = reason
+
+    def _text(self) -> str:
+        why = _REFUSED.get(self.reason, "it cannot be believed")
+        return f"the token is refused [{self.reason}]: {why}. Get a new one."
+
+
+class KeySourceError(ToolkitError, RuntimeError):
+    """The keys that tokens are verified by cannot be had: no fault of any client."""
+
+    code: ClassVar[str] = "key_source_failed"
+
+    def __init__(self, setting: str, detail: str) -> None:
+        """Keep the setting that names the keys, and what went wrong, for operators."""
+        super().__init__(setting, detail)
+        self.setting = setting
+        self.detail = detail
+
+    def _text(self) -> str:
+        return (
+            f"the keys of {self.setting} cannot be had: {self.detail}. "
+            "Mend their source; it is asked again within seconds."
         )
 
 

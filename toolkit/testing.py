@@ -16,6 +16,7 @@ from toolkit.factory import UserContextToolFactory
 from toolkit.settings import Settings
 from toolkit.signature import Arguments
 from toolkit.system import UserToolSystem
+from toolkit.tokens import mint_token, user_id_of_email
 
 
 class RecordingSink:
@@ -52,6 +53,40 @@ def make_user(
         InvalidUserContextError: A field identifies nobody.
     """
     return UserContext(user_id=user_id, scopes=frozenset(scopes), **facts)
+
+
+def token_for(
+    email: str,
+    settings: Settings,
+    *,
+    scopes: Iterable[str] = (),
+    roles: Iterable[str] = (),
+    lifetime: float | None = None,
+) -> str:
+    """Return a real token for whoever has an e-mail address, signed with the secret.
+
+    The same address is the same user every time: `toolkit.tokens.user_id_of_email`.
+
+    Args:
+        email: Their address.
+        settings: Those of the server; it must have a secret.
+        scopes: What they may do.
+        roles: Their roles.
+        lifetime: Seconds; by default the settings' own.
+
+    Raises:
+        ConfigurationError: There is no secret, or `lifetime` is not allowed.
+        InvalidUserContextError: It is no address, or scopes or roles are not names.
+        MissingExtraError: PyJWT is not installed.
+    """
+    return mint_token(
+        settings.auth,
+        user_id=user_id_of_email(email),
+        scopes=scopes,
+        roles=roles,
+        email=email,
+        lifetime=lifetime,
+    )
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def test_core_needs_no_more_than_it_says() -> None:
 
 def test_modules_are_small_enough_to_read() -> None:
     """Keep each module of the package to about two screens of one idea."""
-    longer = {"errors.py": 960}  # the whole tree in one place, and little else
+    longer = {"errors.py": 1000}  # the whole tree in one place, and little else
     for path in sorted(PACKAGE.rglob("*.py")):
         lines = len(path.read_text(encoding="utf-8").splitlines())
         allowed = longer.get(path.name, 560)

@@ -19,6 +19,7 @@ from toolkit.errors import (
     AgentTimeoutError,
     ApprovalDeniedError,
     ApprovalExpiredError,
+    AuthenticationError,
     CallLimitError,
     ConfigurationError,
     DiscoveryError,
@@ -32,18 +33,24 @@ from toolkit.errors import (
     InvalidNameError,
     InvalidToolError,
     InvalidUserContextError,
+    KeySourceError,
+    LocalProtocolError,
     MissingExtraError,
     MissingSecretError,
     ModelNotConfiguredError,
     NoEarlierCatalogError,
     PluginLoadError,
+    ProtocolError,
     RegistrationRejectedError,
     RegistryClosedError,
     RegistryError,
     RegistryFrozenError,
+    RemoteProtocolError,
     RunCancelledError,
     RunEndedError,
     SandboxUnavailableError,
+    SessionClosedError,
+    SessionError,
     ToolAccessError,
     ToolCallError,
     ToolCancelledError,
@@ -366,6 +373,29 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
             "set one in the table [agents.model] of toolkit.toml."
         ),
     ),
+    (SessionError("odd"), "session_error", Exception, "odd"),
+    (ProtocolError("odd"), "protocol_error", SessionError, "odd"),
+    (
+        LocalProtocolError("pong while closed"),
+        "local_protocol_error",
+        RuntimeError,
+        "pong while closed. Mend the code that asked for it; the client is right.",
+    ),
+    (
+        RemoteProtocolError(1003, "binary_frame", "a binary frame"),
+        "remote_protocol_error",
+        ProtocolError,
+        (
+            "the client broke the protocol [binary_frame]: a binary frame. "
+            "Close the connection with 1003."
+        ),
+    ),
+    (
+        SessionClosedError("closing"),
+        "session_closed",
+        RuntimeError,
+        "the session is closing. Connect again for another one.",
+    ),
     (
         InvalidNameError("a b", "use a-z"),
         "invalid_name",
@@ -377,6 +407,30 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         "invalid_user_context",
         ValueError,
         "UserContext.user_id is empty. Pass what your authentication established.",
+    ),
+    (
+        AuthenticationError("expired"),
+        "authentication_failed",
+        ToolkitError,
+        "the token is refused [expired]: it has expired. Get a new one.",
+    ),
+    (
+        AuthenticationError("of_a_later_version"),
+        "authentication_failed",
+        ToolkitError,
+        (
+            "the token is refused [of_a_later_version]: it cannot be believed. "
+            "Get a new one."
+        ),
+    ),
+    (
+        KeySourceError("auth.jwks_url", "URLError: refused"),
+        "key_source_failed",
+        RuntimeError,
+        (
+            "the keys of auth.jwks_url cannot be had: URLError: refused. "
+            "Mend their source; it is asked again within seconds."
+        ),
     ),
     (
         ConfigurationError("strict", 7, "give true or false"),

@@ -11,6 +11,8 @@
     why.py        why; matching.py: what is meant, missing.py and installed.py: what
                   is not found
     calling.py    call
+    minting.py    token
+    serving.py    serve
 """
 
 import sys

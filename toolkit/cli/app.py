@@ -13,7 +13,9 @@ from toolkit.cli import (
     listing,
     locking,
     manifests,
+    minting,
     options,
+    serving,
     why,
 )
 from toolkit.cli.session import Choices, parse_pairs, session
@@ -302,6 +304,83 @@ def manifest_command(
     with session(context.obj) as opened:
         status = manifests.make_manifest(opened, distribution, is_check=check)
         raise typer.Exit(status)
+
+
+@app.command(
+    "token",
+    short_help="Print a token for development.",
+    epilog=f"""
+\b
+Examples:
+  export TOOLKIT_AUTH__SECRET=$(openssl rand -hex 32)
+  toolkit token --user ann --scope costs:read --scope data:read
+  toolkit token --user ann --role admin --email ann@example.com --lifetime 600
+
+It is signed with the secret of the settings, and believed by every server that has the
+same: whoever can read that secret can be anybody. The token goes to standard output,
+and nothing else does.
+
+{_STATUS}
+""",
+)
+def token_command(
+    context: typer.Context,
+    *,
+    user: options.Bearer,
+    scope: options.Scope = None,
+    role: options.Role = None,
+    email: options.Email = None,
+    lifetime: options.Lifetime = None,
+) -> None:
+    """Print a token that lets a client of the chat backend be this user."""
+    with session(context.obj) as opened:
+        bearer = minting.Bearer(
+            user=user,
+            scopes=tuple(scope or ()),
+            roles=tuple(role or ()),
+            email=email,
+            lifetime=lifetime,
+        )
+        raise typer.Exit(minting.print_token(opened, bearer))
+
+
+@app.command(
+    "serve",
+    short_help="Serve the chat backend until it is told to stop.",
+    epilog=f"""
+\b
+Examples:
+  toolkit serve --dev --scope data:read --scope costs:read
+  TOOLKIT_AUTH__SECRET=$(cat secret) toolkit serve --host 0.0.0.0 --workers 4
+  toolkit --config production.toml serve
+
+The address goes to standard output, with --dev a token after it; logs go to standard
+error. At SIGTERM or SIGINT nobody is let in any more; runs that are under way have
+server.drain_timeout seconds to end. Without a key to verify tokens by, it does not
+start.
+
+{_STATUS}
+""",
+)
+def serve_command(
+    context: typer.Context,
+    *,
+    host: options.Host = None,
+    port: options.Port = None,
+    workers: options.Workers = None,
+    dev: options.Dev = False,
+    scope: options.Scope = None,
+) -> None:
+    """Serve agents over websockets at /ws, and over HTTP; a page at / for people."""
+    with session(context.obj) as opened:
+        asked = serving.Serving(
+            host=host,
+            port=port,
+            workers=workers,
+            is_dev=dev,
+            scopes=tuple(scope or ()),
+        )
+        raise typer.Exit(serving.serve_chat(opened, asked))
 
 
 cache = typer.Typer(no_args_is_help=True, help="The cache of what was found.")

@@ -135,6 +135,22 @@ Timeout = Annotated[
         help="Give up after this; the tool's and the operator's limits hold too.",
     ),
 ]
+Bearer = Annotated[
+    str, typer.Option("--user", metavar="ID", help="Who they are; any real id.")
+]
+Email = Annotated[
+    str | None,
+    typer.Option("--email", metavar="ADDRESS", help="Their e-mail address."),
+]
+Lifetime = Annotated[
+    float | None,
+    typer.Option(
+        "--lifetime",
+        metavar="SECONDS",
+        help="How long it lives; by default auth.token_lifetime, and never longer "
+        "than auth.max_lifetime.",
+    ),
+]
 CheckLock = Annotated[
     bool,
     typer.Option("--check", help="Write nothing; say what differs, and exit with 1."),
@@ -150,4 +166,25 @@ Distribution = Annotated[
 CheckManifest = Annotated[
     bool,
     typer.Option("--check", help="Write nothing; say what differs, and exit with 1."),
+]
+Host = Annotated[
+    str | None,
+    typer.Option("--host", metavar="ADDRESS", help="Listen here, not at server.host."),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", metavar="PORT", help="Listen here; 0 takes any port that is free."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="COUNT", help="Processes that serve."),
+]
+Dev = Annotated[
+    bool,
+    typer.Option(
+        "--dev",
+        help="Serve this machine only, with a key made at random; print a token.",
+    ),
 ]

@@ -41,7 +41,7 @@ install-dev: ## Install everything a developer uses (nox and pre-commit too)
 # -------------------------------------------------------------------------- see it run
 
 .PHONY: demo
-demo: install ## Discover the four plugins, and let two users run their tools
+demo: install ## Discover the plugins, and let two users run their tools
 	@$(RUN) scripts/demo.py
 
 # --------------------------------------------------------------------------------- test

@@ -35,7 +35,10 @@ from toolkit import (
 from toolkit.cli.view import View, heading, label_of
 
 PREFER = {"word_count": "toolkit-text"}
-PLUGINS = {"toolkit-broken", "toolkit-cloud-costs", "toolkit-data", "toolkit-text"}
+PLUGINS = {
+    *("toolkit-broken", "toolkit-cloud-costs", "toolkit-data", "toolkit-text"),
+    *("toolkit-cost-agent", "toolkit-data-agent", "toolkit-triage"),
+}
 LICENCE = Path(__file__).resolve().parent.parent / "LICENSE"
 SQL = """
 SELECT name[1] AS initial, count(*) AS packages, sum(size_kb)::INT AS kilobytes

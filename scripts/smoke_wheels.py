@@ -17,6 +17,7 @@ from typing import Any
 
 DIST = Path(__file__).resolve().parent.parent / "dist"
 CALL = ("--user", "smoke", "--args", '{"text": "to be or not to be"}')
+AGENTS = {"cost_optimization_agent", "data_agent", "triage_agent"}
 TIMEOUT = 120.0  # seconds for one command; each takes about one
 
 
@@ -80,6 +81,11 @@ class Stranger:
         tools = json.loads(self.toolkit("list", "--json"))["tools"]
         return {entry["qualified_name"]: entry for entry in tools}
 
+    def list_agents(self) -> set[str]:
+        """Return the names of the listed agents."""
+        agents = json.loads(self.toolkit("list", "--json"))["agents"]
+        return {entry["name"] for entry in agents}
+
 
 def built(pattern: str) -> list[Path]:
     """List built wheels, by name.
@@ -123,6 +129,8 @@ def tools_are_found_and_called(stranger: Stranger) -> None:
     owners = {entry["qualified_name"].partition(".")[0] for entry in found.values()}
     wanted = {"toolkit-text", "toolkit-data", "toolkit-cloud-costs"}
     require(wanted <= owners, f"tools of {wanted - owners} are missing")
+    agents = stranger.list_agents()
+    require(agents >= AGENTS, f"agents {AGENTS - agents} are missing")
     require(
         '"be"' in stranger.toolkit("call", "word_count", *CALL), "no count of words"
     )

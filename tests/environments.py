@@ -19,6 +19,12 @@ from tests.distributions import Site
 ROOT: Final = Path(toolkit.__file__).parent.parent
 TIMEOUT: Final = 50  # seconds for one look; most take one or two
 
+OURS: Final = (
+    *("toolkit-broken", "toolkit-cloud-costs", "toolkit-data", "toolkit-text"),
+    *("toolkit-cost-agent", "toolkit-data-agent", "toolkit-triage"),
+)
+"""The distributions of this checkout's plugins."""
+
 REPORT: Final = """
 import json, sys
 from toolkit import Settings, discover
@@ -88,8 +94,7 @@ class Environment:
 
         Only what a test installs is let in: the plugins of this checkout are denied.
         """
-        denied = ["toolkit-broken", "toolkit-data", "toolkit-text"]
-        told = {"deny": [*denied, "toolkit-cloud-costs"], **settings}
+        told = {"deny": list(OURS), **settings}
         done = self.run(REPORT, json.dumps(told), path=path, environ=environ)
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found

@@ -4,16 +4,18 @@ import logging
 from collections.abc import Iterable
 
 from toolkit.catalog import Authorizer, ListedTool, ToolCatalog
-from toolkit.context import UserContext
+from toolkit.context import NO_SECRETS, UserContext
 from toolkit.errors import (
+    RegistrationRejectedError,
+    RegistryClosedError,
     ToolAccessError,
     ToolExecutionError,
-    ToolkitError,
     ToolNotFoundError,
     kind_of_error,
 )
 from toolkit.policy import AccessPolicy
 from toolkit.tool_registry import ToolRegistry, near_names
+from toolkit.tracebacks import log_error, set_cause
 
 logger = logging.getLogger(__name__)
 
@@ -100,11 +102,14 @@ class Admission:
             if hidden is not None:  # there is one, and this user does not have it
                 self.authorize(name, hidden)
             raise self._not_found(name) from None
-        except (ToolkitError, KeyboardInterrupt):
+        except (RegistrationRejectedError, RegistryClosedError, KeyboardInterrupt):
             raise
-        except BaseException as error:
-            logger.exception("the factory of tool %r failed", name)
-            raise ToolExecutionError(name, kind_of_error(error)) from error
+        except BaseException as error:  # noqa: BLE001 - a factory is anybody's code
+            text = "the factory of tool %r failed"
+            log_error(logger, NO_SECRETS, error, text, name)  # it was given none
+            failed = ToolExecutionError(name, kind_of_error(error))
+            set_cause(failed, error)
+        raise failed
 
     def _not_found(self, name: str) -> ToolNotFoundError:
         """Answer for an unknown and for a denied tool alike."""

@@ -13,7 +13,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import Any, cast
+from math import isnan
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -41,6 +42,7 @@ from toolkit.limits import Gate, UserShare, shortest
 from toolkit.loops import call_soon
 from toolkit.plans import Call, CallRules, Plan, Planner
 from toolkit.policy import AccessPolicy
+from toolkit.questions import Question
 from toolkit.repeats import Repeats, may_repeat, pause_before, plain_dict
 from toolkit.results import ToolResult, failure
 from toolkit.running import Runner
@@ -114,8 +116,8 @@ class CallFlow:
         self._gate = self._share.gate(settings)
         self._plans: dict[str, Plan] = {}
         self._running: dict[str, Call] = {}
-        self._loading: set[asyncio.Future[None]] = set()
-        self._approvals: dict[str, asyncio.Future[str | None]] = {}
+        self._loading: set[asyncio.Future[Any]] = set()
+        self._questions: dict[str, Question] = {}
         self._repeats: Repeats | None = None
         self._prefix = f"{executors.unique_name()}-"
         self._numbers = count(1)
@@ -137,7 +139,7 @@ class CallFlow:
             plan = await self._planned(name, timeout, started)
             checked = self._checked(plan, name, arguments)
         except ToolkitError as error:
-            return failure(error, name, call_id, time.monotonic() - started)
+            return self._refused(error, name, call_id, started)
         call = self._call(plan, name, call_id, started, checked, timeout, on_event)
         if key is not None:
             return await self._once(call, key, arguments, timeout)
@@ -167,7 +169,7 @@ class CallFlow:
         """Find and authorize; import the code of a tool that is known from before."""
         if self._is_closed:
             raise RegistryClosedError(self.registry.name)
-        if timeout is not None and not isinstance(cast("object", timeout), int | float):
+        if timeout is not None and not _is_number(timeout):
             raise InvalidArgumentsError(name, [("timeout", "give seconds, or nothing")])
         plans = self._plans  # another dict, as soon as a name means something else
         plan = plans.get(name) if type(name) is str else None
@@ -178,7 +180,7 @@ class CallFlow:
             if not (listed.tool.is_loaded or self._planner.is_elsewhere(listed)):
                 await self._load(name, listed, timeout, started)
             elif not listed.tool.is_loaded:
-                await self._check_elsewhere(name, listed)
+                await self._check_elsewhere(name, listed, timeout, started)
             plan = self._planner.plan(listed)
             if type(name) is str:
                 plans[name] = plan
@@ -198,12 +200,29 @@ class CallFlow:
             fault = f"they cannot be written as JSON ({kind_of_error(error)})"
             raise InvalidArgumentsError(name, [("", fault)]) from None
 
-    async def _check_elsewhere(self, name: str, listed: ListedTool) -> None:
-        """Make sure that another process may import a tool now; reads files."""
+    async def _check_elsewhere(
+        self,
+        name: str,
+        listed: ListedTool,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+        started: float,
+    ) -> None:
+        """Make sure that another process may import a tool now; reads files.
+
+        Raises:
+            ToolCancelledError: The dispatcher is closed meanwhile.
+            ToolTimeoutError: The deadline passes meanwhile.
+            ToolUnavailableError: It may not, or nobody can tell.
+        """
         ask = getattr(listed.tool, "objection", None)
-        detail = "" if ask is None else await asyncio.to_thread(ask)
+        if ask is None:
+            return
+        asking = asyncio.ensure_future(asyncio.to_thread(ask))
+        await self._before(asking, name, listed, timeout, started)
+        error = asking.exception()
+        detail = asking.result() if error is None else _raised(error)
         if detail:
-            raise ToolUnavailableError(name, listed.tool.origin, detail)
+            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
 
     async def _load(
         self,
@@ -223,25 +242,35 @@ class CallFlow:
             ToolUnavailableError: It cannot be imported any more.
         """
         loading = listed.tool.begin_loading()
-        waiter = watch(loading)
+        await self._before(watch(loading), name, listed, timeout, started)
+        error = loading.exception()
+        if error is not None:  # an error of this call's own: others wait for it too
+            detail = getattr(error, "detail", _raised(error))
+            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
+        self._admission.authorize(name, listed)
+
+    async def _before(
+        self,
+        waiter: asyncio.Future[Any],
+        name: str,
+        listed: ListedTool,
+        timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
+        started: float,
+    ) -> None:
+        """Wait for what a call needs before it can be taken."""
         self._loading.add(waiter)
         default = self._settings.default_timeout
         allowed = shortest(default, listed.current.timeout, timeout)
         left = None if allowed is None else started + allowed - time.monotonic()
         try:
-            await asyncio.wait({waiter}, timeout=left)
+            done, _ = await asyncio.wait({waiter}, timeout=left)
         finally:
             self._loading.discard(waiter)
             waiter.cancel()
         if self._is_closed:
             raise ToolCancelledError(name)
-        if not loading.done():
+        if not done:
             raise ToolTimeoutError(name, allowed or 0.0)
-        error = loading.exception()
-        if error is not None:  # an error of this call's own: others wait for it too
-            detail = getattr(error, "detail", f"it raised {kind_of_error(error)}")
-            raise ToolUnavailableError(name, listed.tool.origin, detail) from error
-        self._admission.authorize(name, listed)
 
     async def _once(
         self,
@@ -255,7 +284,7 @@ class CallFlow:
         try:
             earlier = repeats.find(key, call.name, arguments)
         except ToolkitError as error:
-            return call.failed(error)
+            return self._failed_call(call, error)
         if earlier is not None:
             return await self._joined(call, earlier, timeout)
         result = None
@@ -264,7 +293,9 @@ class CallFlow:
         finally:
             if result is None:  # its caller was cancelled; whoever repeats it is told
                 gone = ToolCancelledError(call.name, "its first caller was cancelled")
-                repeats.settle(key, call.failed(gone), is_kept=call.was_started)
+                repeats.settle(
+                    key, self._failed_call(call, gone), is_kept=call.was_started
+                )
             else:
                 repeats.settle(key, result, is_kept=call.was_started)
         return result
@@ -290,7 +321,7 @@ class CallFlow:
                 waiter.cancel()
         if earlier.done():
             return earlier.result()
-        return call.failed(ToolTimeoutError(call.name, timeout or 0.0))
+        return self._failed_call(call, ToolTimeoutError(call.name, timeout or 0.0))
 
     async def _taken(self, call: Call) -> ToolResult:
         """Limit and run; from here on the call can be cancelled by its id."""
@@ -317,12 +348,9 @@ class CallFlow:
                 value = await self._runner.value(call)
             result = self._success(call, value)
         except ToolkitError as error:
-            result = call.failed(error)
+            result = self._failed_call(call, error)
         finally:  # also when the caller is cancelled: what started is completed
-            del self._running[call.call_id]
-            if call.was_started:
-                self._complete(call, result)
-            call.end()
+            self._end(call, result)
         return result
 
     async def _let_in(self, call: Call) -> None:
@@ -342,6 +370,7 @@ class CallFlow:
             raise call.stop_error
 
     async def _wait_at(self, gate: Gate, call: Call) -> None:
+        self._end_closed()  # they may be in the way
         entering = call.loop.create_task(
             gate.enter(self.user_context.user_id, call.deadline)
         )
@@ -361,13 +390,17 @@ class CallFlow:
     async def _approved(self, call: Call) -> None:
         """Wait until somebody approves the call."""
         waiter: asyncio.Future[str | None] = call.loop.create_future()
-        self._approvals[call.call_id] = waiter
-        call.state, call.give_up = "approval", waiter.cancel
-        self._teller.approval_required(call)
         seconds = self._settings.approval_timeout
+        call.deadline = time.monotonic() + seconds
+        call.state, call.give_up = "approval", waiter.cancel
+        self._questions[call.call_id] = Question(waiter)
+        self._teller.approval_required(call)
         error: ToolkitError | None = ToolCancelledError(call.name)
         try:
             await asyncio.wait({waiter}, timeout=seconds)
+            # Whoever takes the question away settles it, be it in the last moment.
+            if not waiter.done() and not self._questions.pop(call.call_id, None):
+                await asyncio.wait({waiter})
             if not waiter.done():
                 error = ApprovalExpiredError(call.name, seconds)
             elif waiter.cancelled():
@@ -379,7 +412,7 @@ class CallFlow:
                     error = ApprovalDeniedError(call.name, reason)
         finally:
             call.state, call.give_up = "waiting", None
-            self._approvals.pop(call.call_id, None)
+            self._questions.pop(call.call_id, None)
             self._teller.approval_settled(call, error)
         if error is not None:
             raise error
@@ -450,14 +483,39 @@ class CallFlow:
             value = await self._runner.awaited(call, value)
             result = call.succeeded(value, plan.dump(name, value), self._max_bytes)
         except ToolkitError as error:
-            result = call.failed(error)
+            result = self._failed_call(call, error)
         finally:
-            self._running.pop(call_id, None)
-            self._complete(call, result)
-            call.end()
+            self._end(call, result)
         return result
 
     # --- afterwards -------------------------------------------------------------------
+
+    def _refused(
+        self, error: ToolkitError, name: str, call_id: str, started: float
+    ) -> ToolResult:
+        """Return the result of a call for which nothing has to be ended."""
+        seconds = time.monotonic() - started
+        return failure(self._failures.clean(error), name, call_id, seconds)
+
+    def _failed_call(self, call: Call, error: ToolkitError) -> ToolResult:
+        """Return the result of a call that has no value."""
+        return call.failed(self._failures.clean(error))
+
+    def _end(self, call: Call, result: ToolResult | None) -> None:
+        """Complete a call that was taken, and give its places back; once only."""
+        if self._running.pop(call.call_id, None) is not None:
+            if call.was_started:
+                self._complete(call, result)
+            call.end()
+
+    def _end_closed(self) -> None:
+        """End the calls of loops that were closed with no regard for them."""
+        lost = [one for one in tuple(self._running.values()) if one.loop.is_closed()]
+        for call in lost:
+            call.ended = call.give_up = None  # who waits there waits no more
+            self._end(call, None)
+        if lost:
+            self._inline.forget_closed_loops()
 
     def _complete(self, call: Call, result: ToolResult | None) -> None:
         self._failed += result is None or not result.ok
@@ -484,6 +542,14 @@ class CallFlow:
 
     def _forget_plans(self) -> None:
         self._plans = {}
+
+
+def _is_number(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and not isnan(seconds)
+
+
+def _raised(error: BaseException) -> str:
+    return f"it raised {kind_of_error(error)}"
 
 
 def _leave_again(gate: Gate, entering: asyncio.Task[None]) -> None:

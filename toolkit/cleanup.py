@@ -6,14 +6,21 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
+from toolkit.context import NO_SECRETS, Secrets
+from toolkit.tracebacks import is_error, log_error
+
 logger = logging.getLogger(__name__)
 
 MAX_SECONDS: Final = 5.0
 """For one instance's async clean-up; a user who is gone keeps nobody waiting."""
 
 
-def close_now(instance: object) -> bool:
+def close_now(instance: object, secrets: Secrets = NO_SECRETS) -> bool:
     """Run an instance's `close`; what it raises is logged.
+
+    Args:
+        instance: Whatever was made for the user.
+        secrets: The user's, which it may have kept.
 
     Returns:
         False when the instance cleans up with `aclose` only, or with an async `close`:
@@ -31,15 +38,19 @@ def close_now(instance: object) -> bool:
         close()
     except KeyboardInterrupt:
         raise
-    except BaseException:
-        logger.exception("close of %s failed", _kind(instance))
+    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
+        log_error(logger, secrets, error, "close of %s failed", _kind(instance))
     return True
 
 
-async def close_later(instances: Iterable[Any]) -> None:
+async def close_later(instances: Iterable[Any], secrets: Secrets = NO_SECRETS) -> None:
     """Run each instance's `aclose`, one after the other; what they raise is logged.
 
     Each has `MAX_SECONDS`; one that needs more is given up, and that is logged too.
+
+    Args:
+        instances: Whatever was made for the user.
+        secrets: The user's, which they may have kept.
 
     Raises:
         asyncio.CancelledError: The caller is cancelled.
@@ -54,14 +65,12 @@ async def close_later(instances: Iterable[Any]) -> None:
             else:
                 text = "aclose of %s was given up after %g s"
                 logger.error(text, _kind(instance), MAX_SECONDS)
-        except asyncio.CancelledError:
-            if _is_cancelling():
-                raise
-            logger.exception("aclose of %s failed", _kind(instance))
         except KeyboardInterrupt:
             raise
-        except BaseException:
-            logger.exception("aclose of %s failed", _kind(instance))
+        except BaseException as error:
+            if is_error(error, asyncio.CancelledError) and _is_cancelling():
+                raise
+            log_error(logger, secrets, error, "aclose of %s failed", _kind(instance))
 
 
 async def _aclose(instance: Any) -> None:  # noqa: ANN401 - a tool is of any class

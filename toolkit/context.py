@@ -158,7 +158,7 @@ class Secrets(Mapping[str, str]):
         InvalidUserContextError: It is no mapping of such texts.
     """
 
-    __slots__ = ("_pattern", "_values")
+    __slots__ = ("_forms", "_values")
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         """Copy the values."""
@@ -169,14 +169,26 @@ class Secrets(Mapping[str, str]):
             text = "is no mapping of names to texts that are not empty"
             raise InvalidUserContextError("secrets", text)
         self._values = {str(name): str(value) for name, value in given.items()}
-        self._pattern = _any_of(self._values.values())
+        self._forms = tuple(
+            {one for text in self._values.values() for one in _forms(text)}
+        )
 
     def scrub(self, text: str) -> str:
         """Return a text in which every secret's value is blanked out.
 
-        Found as it is, and as Python and JSON write it between quotes.
+        Found as it is, on one line, and as Python and JSON write it between quotes,
+        also within a text that is written so once more. Where two overlap, both are
+        blanked out. No pattern is compiled: the interpreter would keep it.
         """
-        return text if self._pattern is None else self._pattern.sub(REDACTED, text)
+        if not self._forms:
+            return text
+        found = sorted(place for form in self._forms for place in _places(form, text))
+        pieces, end = [], 0
+        for start, stop in found:
+            if start >= end:
+                pieces += [text[end:start], REDACTED]
+            end = max(end, stop)
+        return "".join([*pieces, text[end:]])
 
     def __getitem__(self, name: str) -> str:
         """Return a secret.
@@ -234,20 +246,32 @@ class Secrets(Mapping[str, str]):
         return f"<Secrets, {len(self)} names>"
 
 
-def _any_of(values: Iterable[str]) -> re.Pattern[str] | None:
-    forms = {
-        form
-        for value in values
-        for form in (
-            value,
-            repr(value)[1:-1],
-            json.dumps(value)[1:-1],
-            json.dumps(value, ensure_ascii=False)[1:-1],
-            " ".join(value.split()) or value,  # as an error's text on one line
-        )
-    }
-    longest_first = sorted(forms, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))) if forms else None
+def _forms(value: str) -> set[str]:
+    """Return a text in all the ways in which other texts may hold it."""
+    forms = {value, " ".join(value.split()) or value}  # an error's text on one line
+    for _ in range(2):
+        forms |= {written for one in forms for written in _written(one)}
+    return forms
+
+
+def _written(text: str) -> tuple[str, ...]:
+    """Return a text as Python and JSON write it between quotes."""
+    return (
+        repr(text)[1:-1],
+        repr("\"'" + text)[4:-1],  # as within a text that has quotes of both kinds
+        ascii(text)[1:-1],
+        repr(text.encode(errors="backslashreplace"))[2:-1],
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+    )
+
+
+def _places(form: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield where a text holds another, also where that overlaps itself."""
+    start = text.find(form)
+    while start >= 0:
+        yield start, start + len(form)
+        start = text.find(form, start + 1)
 
 
 NO_SECRETS: Final = Secrets()

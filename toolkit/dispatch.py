@@ -19,7 +19,8 @@ from toolkit.errors import ToolCancelledError, ToolResultError
 from toolkit.events import Sink
 from toolkit.executors.call_task import CallTask
 from toolkit.executors.inline import is_key_press
-from toolkit.loops import call_soon, release
+from toolkit.executors.watchdog import Step
+from toolkit.loops import call_soon
 from toolkit.plans import Call, Plan
 from toolkit.results import OpenResult, ToolCall, ToolResult, cut, failure
 from toolkit.running import is_awaited
@@ -29,6 +30,7 @@ __all__ = ["ToolCall", "ToolResult", "UnifiedToolDispatcher"]
 
 _NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
 _TEXTS: Final = (bytes, str, bytearray)
+_AFTERWARDS: Final = frozenset({"value", "error", "odd"})  # set once the tool has run
 _WAITS: Final = "it waits for something, though its code has nothing to wait for"
 
 
@@ -106,8 +108,7 @@ class UnifiedToolDispatcher(CallFlow):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - validators are the plugin's code
-            refused = plan.refusal(name, error)
-            return failure(refused, name, call_id, time.monotonic() - started)
+            return self._refused(plan.refusal(name, error), name, call_id, started)
         if not plan.is_quick or not self._gate.is_open:
             return await self._taken(
                 self._call(plan, name, call_id, started, checked, None, None)
@@ -149,7 +150,7 @@ class UnifiedToolDispatcher(CallFlow):
             try:
                 data = plan.dump(name, value)
             except ToolResultError as error:
-                return self._failed_at_once(plan, error, name, call_id, started)
+                return self._unwritten(error, name, call_id, started)
         result: Any = OpenResult()  # as `success` does, without another call
         result.ok = True
         result.value = value
@@ -176,7 +177,7 @@ class UnifiedToolDispatcher(CallFlow):
         self._gate.count_in()
         call = Call(plan, name, call_id, started, None, self._sinks)
         call.places.append(self._gate)
-        call.state = "running"
+        call.state, call.was_started = "running", True
         call.is_told = bool(call.sinks)
         call.give_up = task.stop
         call.allow(plan.seconds, started)
@@ -189,12 +190,10 @@ class UnifiedToolDispatcher(CallFlow):
                 value = await self._runner.awaited(call, value)
             result = call.succeeded(value, plan.dump(name, value), self._max_bytes)
         except BaseException as raised:  # noqa: BLE001 - a tool must not take others down
-            result = call.failed(self._runner.fault(call, task, raised))
+            result = self._failed_call(call, self._runner.fault(call, task, raised))
         finally:
             part.deadlines.drop(call)
-            del self._running[call_id]
-            self._complete(call, result)
-            call.end()
+            self._end(call, result)
         return result
 
     # --- looking at calls, and ending them -------------------------------------------
@@ -205,6 +204,7 @@ class UnifiedToolDispatcher(CallFlow):
 
     def running(self) -> tuple[ToolCall, ...]:
         """Return the calls that have not ended, the oldest first."""
+        self._end_closed()
         return tuple(
             ToolCall(
                 call_id=call.call_id,
@@ -227,6 +227,7 @@ class UnifiedToolDispatcher(CallFlow):
         call = self._running.get(call_id)
         if call is None:
             return False
+        self._questions.pop(call_id, None)  # nobody can answer any more
         self._stop(call, ToolCancelledError(call.name, why))
         return True
 
@@ -234,7 +235,8 @@ class UnifiedToolDispatcher(CallFlow):
         """Let a call go on that waits for approval; can be called anywhere.
 
         Returns:
-            Whether there was such a call: each is answered once.
+            Whether it goes on, to be authorized again and run: each is answered once,
+            and one that has expired or was given up is not there any more.
         """
         return self._answer(call_id, None)
 
@@ -253,6 +255,7 @@ class UnifiedToolDispatcher(CallFlow):
 
         A call that never waits for anything has ended when anybody can ask.
         """
+        self._end_closed()
         return {
             "calls": self._calls,
             "failed": self._failed,
@@ -263,8 +266,10 @@ class UnifiedToolDispatcher(CallFlow):
         """Take no more calls and give up the running ones; can be called anywhere."""
         self._is_closed = True
         self._plans = {}
+        self._questions.clear()  # nobody can answer any more
         for call in tuple(self._running.values()):
             self._stop(call, ToolCancelledError(call.name))
+        self._end_closed()
         for waiter in tuple(self._loading):
             call_soon(waiter.get_loop(), waiter.cancel)
 
@@ -285,11 +290,8 @@ class UnifiedToolDispatcher(CallFlow):
             await asyncio.wait(left, timeout=max(0.0, until - time.monotonic()))
 
     def _answer(self, call_id: str, reason: str | None) -> bool:
-        waiter = self._approvals.pop(call_id, None)
-        if waiter is None:
-            return False
-        call_soon(waiter.get_loop(), release, waiter, reason)
-        return True
+        question = self._questions.pop(call_id, None)
+        return question is not None and question.answer(reason)
 
     def _failed_at_once(
         self,
@@ -305,20 +307,27 @@ class UnifiedToolDispatcher(CallFlow):
         try:
             if is_key_press(error):
                 raise error
-            told = error
-            if type(error) is not ToolResultError:
-                told = self._failures.of(plan, name, call_id, error)
-            seconds = time.monotonic() - started
-            result = failure(told, name, call_id, seconds)  # type: ignore[arg-type]  # both are ours
+            told = self._failures.of(plan, name, call_id, error)
+            result = failure(told, name, call_id, time.monotonic() - started)
         finally:
             seconds = time.monotonic() - started
             self._teller.completed(self._sinks, call_id, name, result, seconds)
         return result
 
+    def _unwritten(
+        self, error: ToolResultError, name: str, call_id: str, started: float
+    ) -> ToolResult:
+        """Answer for a tool whose value, which it had at once, is no JSON."""
+        self._failed += 1
+        result = self._refused(error, name, call_id, started)
+        self._teller.completed(self._sinks, call_id, name, result, result.seconds)
+        return result
 
-def which_tool(frame: FrameType) -> tuple[str, object] | None:
+
+def which_tool(frame: FrameType) -> Step | None:
     """Tell the watchdog which tool runs straight through in a frame of `execute`."""
-    plan, call_id = frame.f_locals.get("plan"), frame.f_locals.get("call_id")
-    if call_id is None or plan is None or not plan.is_direct:
-        return None
-    return plan.listed.name, call_id
+    known = frame.f_locals
+    if "coroutine" not in known or not _AFTERWARDS.isdisjoint(known):
+        return None  # not yet, or no more: it is a sink, say, that takes the time
+    plan: Plan = known["plan"]
+    return (plan.listed.name, known["call_id"], 0) if plan.is_direct else None

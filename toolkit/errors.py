@@ -87,19 +87,32 @@ _read_name: Final = type.__dict__["__name__"].__get__
 
 def kind_of_error(error: BaseException) -> str:
     """Return the name of its class, even where a metaclass hides that. Never raises."""
-    name: str = _read_name(type(error))
-    return name
+    return str.__str__(_read_name(type(error)))
+
+
+_UNREADABLE: Final = "(its text cannot be read)"
+
+
+def text_of(value: object) -> str:
+    """Return the text of anything as a plain string, whatever it does.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    try:
+        return str.__str__(str(value))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - a plugin's exception may raise in __str__
+        return _UNREADABLE
 
 
 def describe_error(error: BaseException) -> str:
     """Return ``Type: text`` on one line, whatever the exception does. Never raises."""
     kind = kind_of_error(error)
-    try:
-        text = " ".join(str(error).split())
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - a plugin's exception may raise in __str__
-        return f"{kind} (its text cannot be read)"
+    text = " ".join(text_of(error).split())
+    if text == _UNREADABLE:
+        return f"{kind} {text}"
     return f"{kind}: {text}" if text else kind
 
 

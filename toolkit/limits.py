@@ -39,13 +39,13 @@ class _Place:
         self.is_let_in = False
         self.is_timed = False  # whether it looks again when the rate allows more
 
-    def tell(self) -> None:
-        """Wake whoever waits in it; from any thread."""
-        call_here_or_soon(self.loop, self.wake)
+    def tell(self) -> bool:
+        """Wake whoever waits in it; from any thread. False: nobody can any more."""
+        return call_here_or_soon(self.loop, self.wake)
 
     def renew(self) -> None:
         """Make it wait again, after it was told to look."""
-        if self.waiter.done():
+        if self.waiter.done() and not self.is_let_in:
             self.waiter = self.loop.create_future()
 
     def wake(self) -> None:
@@ -128,9 +128,11 @@ class Gate:
             asyncio.CancelledError: The caller is cancelled; the place is given up.
         """
         with self._lock:  # in one piece: who leaves meanwhile finds it in the line
+            self._let_in()  # the rate may allow it by now
             if self.try_enter():
                 return
             place = self._line_up(user_id)
+            self._let_in()  # a collection may have ended a call since it tried
         try:
             while not place.is_let_in:
                 await self._wait(place, deadline)
@@ -138,12 +140,17 @@ class Gate:
             self._give_up(place)
             raise
 
-    def leave(self) -> None:
-        """Tell that a call has ended; whose turn it is comes in."""
+    def leave(self, *, was_started: bool = True) -> None:
+        """Tell that a call has ended; whose turn it is comes in.
+
+        Args:
+            was_started: Whether it counts to the rate.
+        """
         with self._lock:
             self._running -= 1
-            if self._queued:
-                self._let_in()
+            if self._starts and not was_started:
+                self._starts.popleft()  # the oldest: what stays is never too little
+            self._let_in()
 
     def statistics(self) -> dict[str, int]:
         """Return counts: running and queued."""
@@ -176,6 +183,8 @@ class Gate:
 
     def _line_up(self, user_id: str) -> _Place:
         if self._queued >= self._max_queued:
+            self._drop_closed()
+        if self._queued >= self._max_queued:
             raise self._refusal()
         place = _Place(user_id)
         self._line.push(user_id, place)
@@ -185,23 +194,33 @@ class Gate:
     def _give_up(self, place: _Place) -> None:
         with self._lock:
             if place.is_let_in:
-                self.leave()
+                place.is_let_in = False
+                self.leave(was_started=False)
             elif self._line.discard(place.user_id, place):
                 self._queued -= 1
 
+    def _drop_closed(self) -> None:
+        """Forget those whose loops were closed: they wait no more."""
+        for place in tuple(self._line):
+            if place.loop.is_closed():
+                self._give_up(place)
+
     def _let_in(self) -> None:
         while self._queued and self._running < self._most:
-            if self._starts is not None and not self._count_start():
+            if self._pause(time.monotonic()):
                 self._tell_of_rate()
                 return
             place = self._line.pop()
             self._queued = len(self._line)
-            self._running += 1
-            if place is None or place.loop.is_closed():
-                self._running -= 1
+            if place is None:
                 continue
             place.is_let_in = True
-            place.tell()
+            self._running += 1
+            if place.tell():
+                self._count_start()
+            elif place.is_let_in:  # its loop was closed
+                place.is_let_in = False
+                self._running -= 1
 
     def _tell_of_rate(self) -> None:
         """Let those look at the rate who have only waited for others to leave."""
@@ -244,32 +263,30 @@ class UserShare:
         systems: How many tool systems they have open.
     """
 
-    __slots__ = ("_gate", "_tool_gates", "systems", "user_id")
+    __slots__ = ("_gates", "systems", "user_id")
 
     def __init__(self, user_id: str) -> None:
         """Start without any."""
         self.user_id = user_id
         self.systems = 0
-        self._gate: Gate | None = None
-        self._tool_gates: dict[str, Gate] | None = None
+        self._gates: dict[str, Gate] = {}  # by tool; under no name that of all calls
 
     def gate(self, settings: Settings) -> Gate:
         """Return the gate of all this user's calls, made at its first use."""
-        gate = self._gate
+        gate = self._gates.get("")
         if gate is None:
-            gate = self._gate = Gate(
+            made = Gate(
                 "this user",
                 concurrent=settings.max_concurrent_calls,
                 per_minute=settings.calls_per_minute,
                 max_queued=settings.max_queued_calls,
             )
+            gate = self._gates.setdefault("", made)
         return gate
 
     def tool_gate(self, name: str, limit: ToolLimit, max_queued: int) -> Gate:
         """Return the gate of this user's calls of one tool."""
-        if self._tool_gates is None:
-            self._tool_gates = {}
-        gate = self._tool_gates.get(name)
+        gate = self._gates.get(name)
         if gate is None:
             made = Gate(
                 f"{name!r} by this user",
@@ -277,13 +294,13 @@ class UserShare:
                 per_minute=limit.per_minute_per_user,
                 max_queued=max_queued,
             )
-            gate = self._tool_gates.setdefault(name, made)
+            gate = self._gates.setdefault(name, made)
         return gate
 
     def rests(self) -> bool:
         """Tell whether nothing of it has to be remembered."""
-        gates = [self._gate, *(self._tool_gates or {}).values()]
-        return not self.systems and all(one is None or one.rests() for one in gates)
+        gates = tuple(self._gates.values())
+        return not self.systems and all(gate.rests() for gate in gates)
 
 
 class Shares:
@@ -308,13 +325,14 @@ class Shares:
     def opened(self, user_id: str) -> UserShare:
         """Count a tool system of this user, and return their share."""
         with self._lock:
-            share = self._open.get(user_id)
+            share = self._open.get(user_id) or self._left.get(user_id)
             if share is None:
-                share = self._left.pop(user_id, None) or UserShare(user_id)
-                self._open[user_id] = share
-                if self._left:
-                    self._forget()
+                share = UserShare(user_id)
             share.systems += 1
+            self._open[user_id] = share  # also when a collection took it out just now
+            if self._left:
+                self._left.pop(user_id, None)
+                self._forget()
             return share
 
     def closed(self, share: UserShare) -> None:

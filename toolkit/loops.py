@@ -32,12 +32,16 @@ def call_soon(
 
 def call_here_or_soon(
     loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object
-) -> None:
-    """Call a function now where its loop runs in this thread, else as `call_soon`."""
-    if running_loop() is loop:
-        function(*args)
-    else:
-        call_soon(loop, function, *args)
+) -> bool:
+    """Call a function now where its loop runs in this thread, else as `call_soon`.
+
+    Returns:
+        False where the loop has ended, and who waited on it with it: nothing is called.
+    """
+    if running_loop() is not loop:
+        return call_soon(loop, function, *args)
+    function(*args)
+    return True
 
 
 def release(waiter: asyncio.Future[T | None], answer: T | None = None) -> None:

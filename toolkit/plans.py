@@ -274,7 +274,10 @@ class Planner:
             chosen = "inline" if is_async else "threads"
         try:
             return self._executors.named(chosen)
-        except ToolkitError as error:
+        except (
+            ToolkitError,
+            RuntimeError,
+        ) as error:  # none can be made, or it is closed
             raise ToolUnavailableError(
                 listed.name, listed.tool.origin, str(error)
             ) from error
@@ -401,4 +404,4 @@ class Call:
                 gate = self.places.pop()
             except IndexError:  # another thread was quicker
                 return
-            gate.leave()
+            gate.leave(was_started=self.was_started)

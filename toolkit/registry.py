@@ -43,9 +43,9 @@ _ALIASES: Final = (GenericAlias, UnionType, type(ClassVar[int]))
 """The kinds of type expressions; `typing` makes all of its own from the last."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Registration(Generic[T]):
-    """What a registry keeps for one key. Immutable.
+    """What a registry keeps for one key. Immutable; each is equal to itself only.
 
     `facts` is what a kind of registry learned while it checked the value.
     """
@@ -53,9 +53,7 @@ class Registration(Generic[T]):
     value: T
     facts: object = None
     tags: frozenset[str] = frozenset()
-    metadata: Mapping[str, Any] = field(
-        default_factory=lambda: MappingProxyType({}), hash=False
-    )
+    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class UniversalRegistry(Generic[T]):
@@ -233,7 +231,10 @@ class UniversalRegistry(Generic[T]):
             entry = self._factories.get(key)
         if entry is None:
             raise FactoryNotFoundError(key, self.name)
-        product = entry.value(context)
+        return self._create(key, entry.value, context)
+
+    def _create(self, key: str, factory: Callable[[Any], T], context: object) -> T:
+        product = factory(context)
         self._examine(key, product)
         with self._lock:
             self._counts["created"] += 1

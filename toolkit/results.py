@@ -6,6 +6,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from toolkit.errors import ToolkitError
+from toolkit.tracebacks import drop_frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,8 @@ class ToolCall:
         tool: The name the caller used.
         state: ``waiting`` (for its turn), ``approval`` (for a person), ``running``.
         seconds: How long ago it came.
-        deadline: When it is answered, in `time.monotonic` seconds; None: never.
+        deadline: When it is answered, in `time.monotonic` seconds; None: never. While
+            it waits for a person: when the question expires.
     """
 
     call_id: str
@@ -115,21 +117,10 @@ def success(
 
 def failure(error: ToolkitError, tool: str, call_id: str, seconds: float) -> ToolResult:
     """Return the result of a call that went wrong; its error keeps nothing alive."""
-    _drop_frames(error)
+    drop_frames(error)
     return ToolResult(
         ok=False, error=error, call_id=call_id, tool=tool, seconds=seconds
     )
-
-
-def _drop_frames(error: BaseException) -> None:
-    """Drop the tracebacks of an error and its causes: frames keep instances alive."""
-    linked: BaseException | None = error
-    seen: set[int] = set()
-    while linked is not None and id(linked) not in seen:
-        seen.add(id(linked))
-        linked.__traceback__ = None
-        linked.__context__ = linked.__cause__
-        linked = linked.__cause__
 
 
 def cut(data: bytes, limit: int) -> bytes:

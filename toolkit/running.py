@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
 from types import CoroutineType
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from toolkit.loops import call_here_or_soon
 from toolkit.plans import Call
 from toolkit.telling import Teller
 from toolkit.tool_registry import ToolRegistry
+from toolkit.tracebacks import is_error
 
 
 class Runner:
@@ -149,7 +150,7 @@ class Runner:
             if is_key_press(raised):
                 raise raised
             return self._error(call, raised)
-        if isinstance(raised, ToolkitError):  # made here, from what came later
+        if is_error(raised, ToolkitError):  # made here, from what came later
             return raised
         raise raised
 
@@ -163,9 +164,11 @@ class Runner:
         answer = self._invoke(call)
         if type(answer) is CoroutineType:
             return await answer
-        if type(answer) in call.plan.inert or not is_awaited(answer):
+        if type(answer) in call.plan.inert:
             return answer
-        return await collect(answer, self._emit(call))
+        if is_awaited(answer) or isinstance(answer, Iterator):
+            return await collect(answer, self._emit(call))
+        return answer
 
     def _invoke(self, call: Call) -> Any:  # noqa: ANN401 - whatever the tool returns
         """Call the tool's method; makes the instance if this is the first call."""
@@ -227,7 +230,8 @@ class Runner:
         try:
             return await future
         except BaseException as raised:
-            if outer is not None and outer.cancelling() > before:
+            is_closed = isinstance(raised, GeneratorExit)  # with its loop
+            if is_closed or (outer is not None and outer.cancelling() > before):
                 raise
             error = self._error(call, raised)
         finally:
@@ -284,5 +288,14 @@ def _returning(value: object) -> Callable[[], object]:
 
 
 def is_awaited(value: object) -> bool:
-    """Tell whether a value is to be awaited, or is an async stream."""
-    return inspect.isawaitable(value) or isinstance(value, AsyncIterator)
+    """Tell whether a value is to be awaited, or is an async stream.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts.
+    """
+    try:
+        return inspect.isawaitable(value) or isinstance(value, AsyncIterator)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - both ask the value for its class
+        return False

@@ -57,6 +57,7 @@ from toolkit.schema.cores import (
 )
 from toolkit.schema.plain import plain_schema
 from toolkit.suspending import may_suspend
+from toolkit.tracebacks import is_error
 
 Kind = Literal["sync", "async", "generator", "async_generator"]
 ARGUMENTS: Final = "__toolkit_arguments__"
@@ -525,8 +526,8 @@ def faults_of(error: BaseException, words: frozenset[str]) -> list[tuple[str, st
         KeyboardInterrupt: The user interrupts while a text is read.
     """
     try:
-        if isinstance(error, ToolError):  # its text is meant for the caller
-            return [("", str(error))]
+        if is_error(error, ToolError):  # its text is meant for the caller
+            return [("", str.__str__(str(error)))]
         if isinstance(error, ValidationError):
             listed = error.errors(
                 include_url=False, include_input=False, include_context=False

@@ -214,11 +214,12 @@ class UserToolSystem:
         instances = self._retire()
         if not instances:
             return
-        unclosed = [one for one in instances if not close_now(one)]
+        secrets = self._extras.secrets
+        unclosed = [one for one in instances if not close_now(one, secrets)]
         if not unclosed:
             return
         if running_loop() is None:
-            asyncio.run(close_later(unclosed))
+            asyncio.run(close_later(unclosed, secrets))
             return
         names = ", ".join(sorted(type(one).__name__ for one in unclosed))
         text = f"{names} clean up with aclose(); use `await system.aclose()`"
@@ -234,8 +235,8 @@ class UserToolSystem:
         if self._dispatcher is not None:
             await self._dispatcher.aclose()
         for instance in self._retire():
-            if not close_now(instance):
-                await close_later([instance])
+            if not close_now(instance, self._extras.secrets):
+                await close_later([instance], self._extras.secrets)
 
     def _retire(self) -> list[object]:
         """Take no more calls; return the instances to clean up, newest first."""
@@ -244,10 +245,11 @@ class UserToolSystem:
             registry, dispatcher = self._registry, self._dispatcher
         if share is None:
             return []
+        if dispatcher is not None:
+            dispatcher.close()  # first: what is in it goes on counting
         self._factory.shares.closed(share)
-        if registry is None or dispatcher is None:
+        if registry is None:
             return []
-        dispatcher.close()
         refused = registry.refused_schemas
         if refused:
             self._factory.shares.refused_schemas(refused)
@@ -279,7 +281,7 @@ class UserToolSystem:
         user = self.user_context.user_id
         text = f"the tool system of {user!r} was never closed; use `async with`"
         for instance in self._retire():
-            close_now(instance)
+            close_now(instance, self._extras.secrets)
         warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic_core import from_json, to_json
 
-from toolkit.context import Secrets, UserContext
+from toolkit.context import NO_SECRETS, Secrets, UserContext
 from toolkit.errors import ToolCancelledError, ToolkitError
 from toolkit.events import (
     CallEvents,
@@ -18,8 +18,11 @@ from toolkit.events import (
 )
 from toolkit.plans import Call, Plan
 from toolkit.results import ToolResult
+from toolkit.tracebacks import log_error
 
 logger = logging.getLogger("toolkit.dispatch")
+
+_NOT_SHOWN: Final = "arguments of call %s cannot be shown"
 
 _write = partial(to_json, serialize_unknown=True, inf_nan_mode="null", by_alias=True)
 
@@ -105,13 +108,16 @@ class Teller:
 
     def approval_settled(self, call: Call, error: ToolkitError | None) -> None:
         """Tell that it waits no more; without an error it was approved."""
+        reason = None
+        if error is not None:
+            reason = {"reason": self._secrets.scrub(str(error))}
         event = self._make(
             EventType.TOOL_APPROVAL_SETTLED,
             call.call_id,
             call.name,
             ok=error is None,
             error_code="" if error is None else error.code,
-            data=None if error is None else {"reason": str(error)},
+            data=reason,
         )
         deliver(event, call.sinks)
 
@@ -138,8 +144,8 @@ class Teller:
             if self._secrets:
                 text = self._secrets.scrub(text.decode()).encode()
             return from_json(text)
-        except Exception:
-            logger.exception("a part of a call cannot be shown")
+        except Exception as error:  # noqa: BLE001 - writing it is the tool's code
+            log_error(logger, self._secrets, error, "a part of a call cannot be shown")
             return None
 
 
@@ -151,6 +157,7 @@ def _shown(plan: Plan, call_id: str, arguments: Any) -> ShownArguments | None:  
         else:
             text = plan.signature.arguments_json(arguments)
         return ShownArguments(text, plan.blanks)
-    except Exception:
-        logger.exception("arguments of call %s cannot be shown", call_id)
+    except Exception as error:  # noqa: BLE001 - writing them is the tool's code
+        secrets = plan.blanks.secrets or NO_SECRETS
+        log_error(logger, secrets, error, _NOT_SHOWN, call_id)
         return None

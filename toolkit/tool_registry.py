@@ -1,7 +1,6 @@
 """`ToolRegistry`: one user's tools, and the functions that open scoped registries."""
 
 import logging
-import re
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -31,7 +30,7 @@ from toolkit.errors import (
     UnknownRegistryTypeError,
 )
 from toolkit.naming import MAX_LENGTH, name_fault, tool_name
-from toolkit.registry import UniversalRegistry, plain_key
+from toolkit.registry import Registration, UniversalRegistry, plain_key
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +38,9 @@ D = TypeVar("D")
 
 _NO_TOOLS: Final = ToolView(())
 
-_DIGEST: Final = "_[0-9a-f]{8}"
-"""What `provider_safe_name` puts after a name that it had to clean or to cut."""
-
+_DIGEST_LENGTH: Final = 8
+_HEX: Final = frozenset("0123456789abcdef")
+"""Of what `provider_safe_name` puts after a name that it had to clean or to cut."""
 
 _MISSING: Final = object()
 
@@ -90,11 +89,11 @@ class _Once:
             raise _SealedError
         return value
 
-    def rename(self, key: object, other: object) -> None:
-        """Keep what was made under another key, where `get` does not find it."""
+    def put_away(self, key: object) -> None:
+        """Keep what was made, if it was, where `get` does not find it."""
         made = self.made.pop(key, _MISSING)
         if made is not _MISSING:
-            self.made[other] = made
+            self.made[object()] = made
 
     def seal(self) -> list[Any]:
         """Let nothing be made any more; return what was, newest first."""
@@ -188,14 +187,14 @@ class ToolRegistry(UniversalRegistry[Any]):
         with self._lock:
             self._check_closed()
             entry = self._items.get(name)
-            is_factory = name in self._factories
-            shared = None if entry or is_factory else self._shared(name)
+            factory = self._factories.get(name)
+            shared = None if entry or factory else self._shared(name)
         if entry is not None:
             return cast("ListedTool", entry.facts)
         if shared is not None:
             return shared
-        if is_factory:
-            return self._produced(name).listed
+        if factory is not None:
+            return self._produced(name, factory).listed
         raise ToolNotFoundError(name, near_names(name, self.list_keys()))
 
     def tools(self) -> tuple[ListedTool, ...]:
@@ -210,7 +209,7 @@ class ToolRegistry(UniversalRegistry[Any]):
             self._check_closed()
             shared = [one for one in self._view if one.name not in self._hidden]
             own = [cast("ListedTool", one.facts) for one in self._items.values()]
-            made = [self._once.peek(f"factory {key}") for key in self._factories]
+            made = [self._once.peek(factory) for factory in self._factories.values()]
             used = [one.listed for one in made if one is not None]
         return tuple(sorted([*shared, *own, *used], key=lambda one: one.name))
 
@@ -226,24 +225,18 @@ class ToolRegistry(UniversalRegistry[Any]):
         made: object = self._once.made.get(listed)
         if made is not None:
             return made
-        if self._is_bare_view and self._view.find(listed.name) is listed:
-            return cast(
-                "object", self._made(listed, listed.tool.instantiate, self._user)
-            )
         name = listed.name
-        with self._lock:
-            self._check_closed()
-            entry = self._items.get(name)
-            is_shared = self._shared(name) is listed
-        if entry is not None and entry.facts is listed:
-            return cast("object", entry.value)
-        used: _Produced | None = self._once.peek(f"factory {name}")
-        if used is not None and used.listed is listed:
-            return used.instance
-        if not is_shared:  # copying what was removed would bring it back
-            raise ToolNotFoundError(name)
-        user = cast("UserContext", self._user)
-        return self._made(listed, listed.tool.instantiate, user)
+        if self._items or self._factories:
+            with self._lock:
+                self._check_closed()
+                entry = self._items.get(name)
+                factory = self._factories.get(name)
+            if entry is not None and entry.facts is listed:
+                return cast("object", entry.value)
+            used: _Produced | None = self._once.peek(factory)
+            if used is not None and used.listed is listed:
+                return used.instance
+        return cast("object", self._made(name, listed, self._instantiate, listed))
 
     def get(self, key: str, default: D | None = None) -> Any | D | None:  # noqa: ANN401 - a tool is of any class
         """Return this user's instance under a listed or qualified name, else `default`.
@@ -354,11 +347,12 @@ class ToolRegistry(UniversalRegistry[Any]):
         shared = self._shared(key)
         if shared is not None:
             self._hidden.add(shared.name)
-            self._once.rename(shared, object())
-        # another factory under this key makes its own
-        self._once.rename(f"factory {key}", object())
+        factory = self._factories.get(key)
+        dropped = super()._forget(key)
+        for gone in (shared, factory):  # first gone, then put away: see `_made`
+            self._once.put_away(gone)
         self._changed()
-        return [*super()._forget(key), *([] if shared is None else [shared])]
+        return [*dropped, *([] if shared is None else [shared])]
 
     def _is_taken(self, key: str) -> bool:
         if type(key) is not str:  # no name: nothing of it is asked
@@ -393,21 +387,63 @@ class ToolRegistry(UniversalRegistry[Any]):
     def _list(self, key: str, tool: CompiledTool) -> ListedTool:
         return ListedTool(replace(tool.definition, name=tool_name(key)), tool)
 
-    def _made(self, key: object, make: Callable[..., object], *args: object) -> Any:  # noqa: ANN401 - whatever was made
-        """Return what is under `key`, made now if this is its first use."""
+    def _made(
+        self, name: str, key: object, make: Callable[..., object], *args: object
+    ) -> Any:  # noqa: ANN401 - whatever was made
+        """Return what was made under `key`, made now if this is its first use.
+
+        What is removed at any moment is not made after that moment, and what was being
+        made then is nobody's: it is put away here or by who removed it, to be closed at
+        the end.
+
+        Raises:
+            RegistryClosedError: The registry was closed meanwhile.
+            ToolNotFoundError: It was removed meanwhile.
+        """
         try:
-            return self._once.get(key, make, *args)
+            value = self._once.get(key, make, *args)
         except _SealedError:
             raise RegistryClosedError(self.name) from None
+        may_be_gone = self._hidden or type(key) is not ListedTool
+        if may_be_gone and not self._has(name, key):
+            self._once.put_away(key)
+            raise self._gone(name)
+        return value
 
-    def _produced(self, key: str) -> "_Produced":
+    def _has(self, name: str, key: object) -> bool:
+        """Tell whether a shared tool or a factory is still there under its name."""
+        with self._lock:
+            return self._shared(name) is key or self._factories.get(name) is key
+
+    def _gone(self, name: str) -> ToolNotFoundError:
+        """Return the error for a tool that was removed meanwhile.
+
+        Raises:
+            RegistryClosedError: With all of the registry.
+        """
+        with self._lock:
+            self._check_closed()
+        return ToolNotFoundError(name)
+
+    def _instantiate(self, listed: ListedTool) -> object:
+        """Make the instance of a shared tool, unless that would bring it back."""
+        is_there = not self._hidden and self._view.find(listed.name) is listed
+        if not is_there and not self._has(listed.name, listed):
+            raise self._gone(listed.name)
+        return listed.tool.instantiate(self._user)  # type: ignore[arg-type]  # a view has one
+
+    def _produced(
+        self, key: str, factory: Registration[Callable[[Any], Any]]
+    ) -> "_Produced":
         """Make the tool of a factory, once, with what is known about it."""
 
         def make() -> _Produced:
-            product = self.create_instance(key, self._user)
+            if not self._has(key, factory):
+                raise self._gone(key)
+            product = self._create(key, factory.value, self._user)
             return _Produced(product, self._list(key, self._compile(key, product)))
 
-        return cast("_Produced", self._made(f"factory {key}", make))
+        return cast("_Produced", self._made(key, factory, make))
 
 
 def near_names(name: str, names: Iterable[str]) -> list[str]:
@@ -421,10 +457,20 @@ def near_names(name: str, names: Iterable[str]) -> list[str]:
     if len(name) > 2 * MAX_LENGTH:  # no slip, and comparing it would take long
         return []
     others = [one for one in names if one != name]
-    qualified = re.compile(rf".*__{re.escape(name)}({_DIGEST})?", re.DOTALL)
-    contested = [one for one in others if qualified.fullmatch(one)]
+    contested = [one for one in others if _is_qualified(one, name)]
     close = get_close_matches(name, others, n=3)
     return list(dict.fromkeys([*contested, *close]))[:3]
+
+
+def _is_qualified(one: str, name: str) -> bool:
+    """Tell whether one name is another with an owner before it.
+
+    Not by a compiled pattern: the interpreter would keep what a user asked for.
+    """
+    stem, _, digest = one.rpartition("_")
+    has_digest = len(digest) == _DIGEST_LENGTH and _HEX.issuperset(digest)
+    owned = f"__{name}"
+    return one.endswith(owned) or (has_digest and stem.endswith(owned))
 
 
 def _is_schema(listed: ListedTool) -> bool:

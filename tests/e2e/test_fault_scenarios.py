@@ -16,15 +16,10 @@ from typing import Any, Final
 import pytest
 
 from tests.distributions import Site, good_tool
-from tests.environments import Environment
+from tests.environments import OURS, Environment
 
 TOOLS: Final = "toolkit.tools"
-DENIED: Final = [
-    "toolkit-broken",
-    "toolkit-data",
-    "toolkit-text",
-    "toolkit-cloud-costs",
-]
+DENIED: Final = list(OURS)
 
 LOOK: Final = """
 import json, sys

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.environments import Environment
+from tests.environments import OURS, Environment
 
-DENIED = ["toolkit-broken", "toolkit-data", "toolkit-text", "toolkit-cloud-costs"]
+DENIED = list(OURS)
 
 CALL = """
 import asyncio, json, logging, sys

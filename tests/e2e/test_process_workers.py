@@ -52,6 +52,7 @@ SECRET: Final = "hunter2-and-more"
 TOOLS: Final = """
 import asyncio, os, subprocess, sys, threading
 from toolkit import ToolContext, ToolError, UserContext
+from toolkit.errors import MissingSecretError, ToolConstructionError
 
 closed = []
 
@@ -107,6 +108,45 @@ class Fails:
         if how == "exit":
             sys.exit(4)
         raise ValueError("a text with " + context.secrets["key"])
+
+class Evil(Exception):
+    def refuse(self, *_):
+        raise OSError("nobody may look")
+    __str__ = __repr__ = refuse
+    args = __cause__ = __context__ = __notes__ = __class__ = property(refuse)
+
+class EvilTold(ToolError):
+    __str__ = Evil.refuse
+
+class EvilMissing(MissingSecretError):
+    args = property(Evil.refuse)
+    def __init__(self): pass
+
+class Hides:
+    name = "hides"
+    def execute(self, how: str, context: ToolContext) -> object:
+        secret = self.secret = context.secrets["key"]
+        self.how = how
+        if how == "cut":
+            raise ValueError(secret + "y" * (16_384 - 9))
+        if how == "class":
+            raise type(secret, (Exception,), {})()
+        if how == "group":
+            raise ExceptionGroup("one", [ExceptionGroup("two", [ValueError(secret)])])
+        if how == "missing":
+            return context.secrets[secret]
+        if how == "unmade":
+            raise ToolConstructionError("x", None, secret)
+        if how == "evil":
+            raise Evil(secret)
+        if how == "told":
+            raise EvilTold(secret)
+        if how == "evil missing":
+            raise EvilMissing()
+        return None
+    def close(self) -> None:
+        if self.how == "closing":
+            raise ValueError(self.secret + "y" * (16_384 - 9))
 
 class Unmade:
     name = "unmade"
@@ -489,6 +529,41 @@ async def test_secret_is_in_no_error_log_or_command_line(
     shown = await run(executor, "shows")
     assert "toolkit.executors.worker" in shown
     assert SECRET not in shown + caplog.text + repr(vars(failed.value))
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ("cut", ToolExecutionError),
+        ("class", ToolExecutionError),
+        ("group", ToolExecutionError),
+        ("missing", MissingSecretError),
+        ("unmade", ToolConstructionError),
+        ("evil", ToolExecutionError),
+        ("told", ToolExecutionError),
+        ("evil missing", ToolExecutionError),
+        ("closing", None),
+    ],
+)
+async def test_no_part_of_a_secret_leaves_a_worker_in_an_error_or_log(
+    executor: ProcessExecutor,
+    how: str,
+    kind: type[Exception] | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Blank it out before a text is cut, wherever it stands; and no exception, however
+    it behaves, ends the process (B62).
+    """
+    secrets = Secrets({"key": "hunter2\nand-more"})
+    job = job_for(listed("hides"), {"how": how}, secrets=secrets)
+    call = executor.submit(job)
+    await asyncio.wait({call}, timeout=PATIENCE)
+    failed = call.exception()
+    assert type(failed) is (kind or type(None))
+    shown = repr(failed) + str(failed) + caplog.text
+    assert [part for part in ("hunter2", "and-more") if part in shown] == []
+    assert await run(executor, "add", {"a": 1}) == 2
+    assert executor.statistics()["started"] == 1
 
 
 # --- ends -----------------------------------------------------------------------------

@@ -49,6 +49,12 @@ def wipe_slowly(path: str) -> str:
 
 
 @tool
+async def wait() -> None:
+    """Wait for what does not come."""
+    await asyncio.Event().wait()
+
+
+@tool
 async def look(context: ToolContext) -> float | None:
     """Say how long there is."""
     ran.append("look")
@@ -70,7 +76,7 @@ async def asking(
 ) -> AsyncIterator[tuple[UserToolSystem, RecordingSink]]:
     """Open a system whose settings ask for approval."""
     sink = RecordingSink()
-    catalog = catalog_of(wipe, wipe_slowly, look, authorizers=authorizers)
+    catalog = catalog_of(wipe, wipe_slowly, wait, look, authorizers=authorizers)
     factory = UserContextToolFactory(
         catalog, settings=Settings(**settings), sinks=[sink]
     )
@@ -276,6 +282,50 @@ async def test_call_that_is_cancelled_after_it_was_approved_does_not_start() -> 
         assert type((await answer(call)).error) is ToolCancelledError
         assert "tool_executing" not in sink.types()
     assert ran == []
+
+
+@pytest.mark.parametrize("way", ["cancel", "close", "caller", "expired"])
+async def test_answer_that_comes_too_late_is_told_so(way: str) -> None:
+    """In the same turn of the loop as what ended it, before the call knows (B30)."""
+    async with asking(approve_destructive=True, approval_timeout=0.05) as (system, _):
+        call, call_id = await asked(system, "wipe", {"path": "/"})
+        answers: list[bool] = []
+        if way == "expired":  # both are due in one turn, the expiry first
+            loop = asyncio.get_running_loop()
+            approve = system.dispatcher.approve
+            loop.call_later(0.06, lambda: answers.append(approve(call_id)))
+            until_then = time.monotonic() + 0.08
+            while time.monotonic() < until_then:
+                pass
+        else:
+            end = {
+                "cancel": lambda: system.dispatcher.cancel(call_id),
+                "close": system.close,
+                "caller": call.cancel,
+            }
+            end[way]()
+            answers.append(system.dispatcher.approve(call_id))
+        await asyncio.wait({call}, timeout=WAIT)
+        goes_on = not call.cancelled() and call.result().ok
+        assert answers == [goes_on]
+    assert bool(ran) is goes_on
+
+
+async def test_call_that_waits_for_a_person_shows_until_when() -> None:
+    """It is answered when the question expires; once it runs, at its own deadline."""
+    limits: dict[str, Any] = {"approval_timeout": 500.0, "default_timeout": 100.0}
+    async with asking(approve_tools=frozenset({"wait"}), **limits) as (system, _):
+        call, call_id = await asked(system, "wait")
+        (asks,) = system.dispatcher.running()
+        assert asks.deadline is not None
+        assert 400 < asks.deadline - time.monotonic() <= 500
+        assert system.dispatcher.approve(call_id)
+        await until(lambda: system.dispatcher.running()[0].state == "running")
+        (runs,) = system.dispatcher.running()
+        assert runs.deadline is not None
+        assert 50 < runs.deadline - time.monotonic() <= 100
+        assert system.dispatcher.cancel(call_id)
+        assert not (await answer(call)).ok
 
 
 async def test_deadline_begins_when_the_call_is_approved() -> None:

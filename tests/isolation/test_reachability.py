@@ -3,9 +3,12 @@
 import asyncio
 import gc
 import logging
+import sys
+import threading
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from functools import _lru_cache_wrapper
 from types import FunctionType, ModuleType
 from typing import Any
 from uuid import uuid4
@@ -20,10 +23,10 @@ from toolkit.events import ShownArguments, ToolEvent
 from toolkit.executors import Job
 from toolkit.executors.call_task import CallTask
 from toolkit.executors.inline import InlineExecutor, LoopPart
-from toolkit.executors.threads import ThreadExecutor
+from toolkit.executors.threads import ThreadExecutor, _Work
 from toolkit.executors.watchdog import Watchdog
 from toolkit.fairness import FairQueue
-from toolkit.limits import Gate, Shares, ToolLimits, UserShare
+from toolkit.limits import Gate, Shares, ToolLimits, UserShare, _Place
 from toolkit.plans import Call, Plan
 from toolkit.repeats import Repeats
 from toolkit.system import UserToolSystem
@@ -134,6 +137,27 @@ def process_objects(kit: Toolkit) -> list[object]:
     parts = (kit.catalog, kit.report, kit.factory, kit.settings)
     executors = kit.factory.executors
     return [kit, *parts, executors, executors.threads, executors.inline]
+
+
+ELSEWHERE = (ModuleType, logging.Logger)  # pytest keeps what is logged
+
+
+def caches() -> list[object]:
+    """Return what modules keep: the globals of ours and of `re`, and every cache."""
+    ours = [
+        module
+        for name, module in tuple(sys.modules.items())
+        if name == "re" or name.partition(".")[0] == "toolkit"
+    ]
+    kept = [value for module in ours for value in vars(module).values()]
+    return kept + [one for one in gc.get_objects() if type(one) is _lru_cache_wrapper]
+
+
+def marked(found: object, mark: str) -> bool:
+    """Tell whether this is a text that has the mark in it."""
+    if type(found) is bytes:
+        return mark.encode() in found
+    return type(found) is str and mark in found
 
 
 def is_users(found: object) -> bool:
@@ -259,9 +283,7 @@ def of_users(found: object, mark: str) -> bool:
     """Tell whether this is a user's: by its kind, or by what is written in it."""
     if type(found) is Secrets:
         return len(found) > 0
-    if type(found) is bytes:
-        return mark.encode() in found
-    return type(found) in OF_USERS or (type(found) is str and mark in found)
+    return type(found) in OF_USERS or marked(found, mark)
 
 
 async def use_everything(system: UserToolSystem, mark: str) -> None:
@@ -327,6 +349,147 @@ async def test_whatever_a_call_is_given_stays_in_its_users_system(
         await until(lambda: not any(ref() for ref in watched))
         walked = list(reachable(process_objects(kit)))
         assert [type(one) for one in walked if of_users(one, mark)] == []
+
+
+async def test_no_cache_of_a_module_keeps_what_a_user_gave() -> None:
+    """Names that nobody has, secrets, keys, arguments and own classes are in no global
+    of ours, in none of `re` and in no cache, neither while they are open nor after
+    (B32, B40, B47).
+    """
+    mark = uuid4().hex
+    with Toolkit(PLAIN, objects=(*KEEPERS, Quick)) as kit:
+        system, watched = await opened_and_used(kit, f"id {mark}", mark)
+        theirs = {id(one()) for one in watched}
+        await collected(kit)
+        walked = list(reachable(caches(), stop=ELSEWHERE))
+        assert len(walked) > 10_000  # it did go somewhere
+        assert [one for one in walked if marked(one, mark) or id(one) in theirs] == []
+        kept = list(reachable([system], stop=ELSEWHERE))
+        assert any(marked(one, f"secret {mark}") for one in kept)
+        await system.aclose()
+        del system, kept
+        await collected(kit)
+        walked = list(reachable([*caches(), *process_objects(kit)], stop=ELSEWHERE))
+        assert [one for one in walked if marked(one, mark)] == []
+
+
+# --- while calls are on their way -----------------------------------------------------
+
+
+class Waits(Keeper):
+    """Keeps what it is told, and waits until it is let go."""
+
+    name = "waits"
+    end: asyncio.Event
+
+    async def execute(self, note: str, context: ToolContext) -> list[str]:
+        self.kept += [context, note]
+        await Waits.end.wait()
+        return [note, context.secrets["token"]]
+
+
+class Streams(Waits):
+    """The same, between two parts."""
+
+    name = "streams"
+
+    async def execute(self, note: str, context: ToolContext) -> Any:
+        self.kept += [context, note]
+        yield note
+        await Waits.end.wait()
+        yield context.secrets["token"]
+
+
+class Blocks(Waits):
+    """The same, in a thread."""
+
+    name = "blocks"
+    freed: threading.Event
+
+    def execute(self, note: str, context: ToolContext) -> list[str]:  # type: ignore[override]  # a tool of another kind
+        self.kept += [context, note]
+        assert Blocks.freed.wait(WAIT)
+        return [note, context.secrets["token"]]
+
+
+IN_USE = Settings(
+    allow=frozenset(),
+    approve_tools=frozenset({"guarded"}),
+    max_threads_per_user=1,
+    tool_limits={"streams": {"concurrent": 1}},  # type: ignore[dict-item]  # as a file says it
+)
+IN_FLIGHT = (
+    *(Call, CallTask, Job, _Work, _Place),
+    *(asyncio.Future, asyncio.Handle, asyncio.AbstractEventLoop),
+)
+
+
+async def in_flight(
+    kit: Toolkit, system: UserToolSystem, mark: str
+) -> "list[asyncio.Task[ToolResult]]":
+    """Begin calls of all kinds: running, in a thread, in line for either, not approved.
+
+    Returns:
+        Their tasks; the last one waits for approval.
+    """
+    Waits.end, Blocks.freed = asyncio.Event(), threading.Event()
+    names = ["waits", "streams", "streams", "blocks", "blocks", "waits", "guarded"]
+    note = {"note": f"note {mark}"}
+    calls = [
+        asyncio.ensure_future(
+            system.execute(name, note, timeout=WAIT, idempotency_key=f"{number} {mark}")
+        )
+        for number, name in enumerate(names)
+    ]
+    threads, running = kit.factory.executors.threads, system.dispatcher.running
+    states = sorted([*["running"] * 5, "waiting", "approval"])
+    await until(lambda: sorted(one.state for one in running()) == states)
+    await until(lambda: threads.statistics()["queued"] == 1)
+    return calls
+
+
+async def ended(
+    system: UserToolSystem, calls: "list[asyncio.Task[ToolResult]]"
+) -> list[Any]:
+    """Let them all go on; return their values and keep nothing."""
+    Waits.end.set()
+    Blocks.freed.set()
+    (last,) = [one for one in system.dispatcher.running() if one.state == "approval"]
+    assert system.dispatcher.approve(last.call_id)
+    results = await asyncio.wait_for(asyncio.gather(*calls), WAIT)
+    calls.clear()
+    return [one.value for one in results]
+
+
+async def test_calls_on_their_way_are_all_that_leads_to_their_user() -> None:
+    """Beside those that run or wait, nothing leads to who made them; nothing at all to
+    another user, or to anybody afterwards (B32, B35, B40, B41).
+    """
+    mark, other = uuid4().hex, uuid4().hex
+    tools = (*KEEPERS, Quick, Waits, Streams, Blocks)
+    with Toolkit(IN_USE, objects=tools) as kit:
+        idle, _ = await opened_and_used(kit, "bob", other)
+        sink, secrets = RecordingSink(), {"token": f"secret {mark}"}
+        system = kit.user(make_user("ann"), sinks=[sink], secrets=secrets)
+        calls = await in_flight(kit, system, mark)
+        roots = [*process_objects(kit), *caches()]
+        beside = list(reachable(roots, stop=(*ELSEWHERE, *IN_FLIGHT)))
+        assert [type(one) for one in beside if marked(one, mark)] == []
+        theirs = {id(system), id(system.dispatcher), id(system.registry), id(sink)}
+        assert [type(one) for one in beside if id(one) in theirs] == []
+        by_calls = (*ELSEWHERE, asyncio.AbstractEventLoop)
+        walked = list(reachable(roots, stop=by_calls))
+        assert [type(one) for one in walked if marked(one, other)] == []
+        assert any(marked(one, mark) for one in walked)  # the calls do lead there
+        del walked, beside, roots
+        values = await ended(system, calls)
+        assert values == [[f"note {mark}", f"secret {mark}"]] * 7
+        await system.aclose()
+        await idle.aclose()
+        del system, idle, sink, values
+        await collected(kit)
+        walked = list(reachable([*process_objects(kit), *caches()], stop=ELSEWHERE))
+        assert [one for one in walked if marked(one, mark) or marked(one, other)] == []
 
 
 async def test_what_is_remembered_of_who_is_gone_are_ids_counts_and_times() -> None:

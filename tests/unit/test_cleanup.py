@@ -7,6 +7,7 @@ import pytest
 
 from toolkit import cleanup
 from toolkit.cleanup import close_later, close_now
+from toolkit.context import Secrets
 
 
 class Closes:
@@ -48,6 +49,18 @@ async def test_what_a_clean_up_raises_stops_no_other(
     assert log == ["close", "close", "aclose", "aclose"]
     failed = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert len(failed) == 2
+
+
+async def test_what_a_clean_up_tells_of_a_secret_is_blanked_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An instance may have kept it, and quote it when it ends (B62)."""
+    secrets = Secrets({"key": "the canary"})
+    error = ExceptionGroup("out", [OSError("cannot log out with the canary")])
+    assert close_now(Closes([], error), secrets)
+    await close_later([ClosesLater([], error)], secrets)
+    assert len(caplog.records) == 2
+    assert "canary" not in caplog.text + repr([vars(one) for one in caplog.records])
 
 
 async def test_clean_up_that_never_ends_is_given_up(

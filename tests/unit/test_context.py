@@ -1,6 +1,9 @@
 """Who is asking: what identifies somebody, what is frozen, how deep runs nest."""
 
 import copy
+import gc
+import json
+import re
 import time
 from dataclasses import FrozenInstanceError, fields
 from types import MappingProxyType
@@ -8,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from toolkit.context import MAX_DEPTH, MAX_ID_LENGTH, ToolContext, UserContext
+from toolkit.context import (
+    MAX_DEPTH,
+    MAX_ID_LENGTH,
+    NO_SECRETS,
+    REDACTED,
+    Secrets,
+    ToolContext,
+    UserContext,
+)
 from toolkit.errors import InvalidUserContextError
 
 IDS = ("user_id", "session_id", "thread_id", "run_id", "parent_run_id")
@@ -182,3 +193,64 @@ def test_without_a_deadline_there_is_no_time_left_to_count() -> None:
     """None is not zero."""
     context = ToolContext(user=UserContext("ann"), call_id="c", tool_name="t")
     assert context.time_left() is None
+
+
+# --- secrets -------------------------------------------------------------------------
+
+AWKWARD = ["plain", 'quo"te', "it's", "both'\"", "two\nlines", "back\\", "é€😀", "a  b"]
+
+
+@pytest.mark.parametrize("secret", AWKWARD)
+@pytest.mark.parametrize(
+    "write",
+    [str, repr, ascii, json.dumps, lambda text: json.dumps(text, ensure_ascii=False)],
+    ids=["str", "repr", "ascii", "json", "json as it is"],
+)
+def test_secret_is_found_however_python_and_json_write_it(
+    secret: str, write: Any
+) -> None:
+    """Also within a text that has quotes itself, or is written once more (B62)."""
+    scrub = Secrets({"key": secret}).scrub
+    for text in (secret, f"a {secret} b", f"\"' {secret}", f"' {secret} '"):
+        held = repr([write(text)]), json.dumps({"it": write(text)})
+        for one in (write(text), *held, " ".join(write(text).split())):
+            assert REDACTED in scrub(one)
+            assert secret not in scrub(one)
+            assert write(secret)[1:-1] not in scrub(one)
+    assert secret.encode() not in scrub(str(secret.encode())).encode()
+    assert REDACTED in scrub(str(b"a" + secret.encode()))
+
+
+def test_secrets_that_overlap_are_blanked_out_whole() -> None:
+    """One within another, one into another, and one into itself (B62)."""
+    scrub = Secrets({"one": "abcd", "two": "cdef", "within": "bc", "self": "aa"}).scrub
+    assert scrub("xabcdefx") == f"x{REDACTED}x"
+    assert scrub("xabcdx bcx") == f"x{REDACTED}x {REDACTED}x"
+    assert scrub("aaa aaaa") == f"{REDACTED} {REDACTED}"
+    assert scrub("abcdcdef") == f"{REDACTED}{REDACTED}"
+    assert scrub("nothing of it") == "nothing of it"
+    assert Secrets({"short": "e"}).scrub("see") == f"s{REDACTED}{REDACTED}"
+
+
+def test_text_without_secrets_is_the_same_object() -> None:
+    """Who has none pays for none."""
+    text = "a text"
+    assert NO_SECRETS.scrub(text) is text
+
+
+def test_secret_outlives_its_user_nowhere() -> None:
+    """No cache of the interpreter keeps what was searched for (B34, B62)."""
+
+    def use(word: str) -> None:
+        Secrets({"key": word}).scrub(f"a text with {word}")
+
+    use("canary_of_ann")  # nothing in it that a pattern would escape
+    gc.collect()
+    assert "canary_of_ann" not in repr([list(one) for one in _pattern_caches()])
+
+
+def _pattern_caches() -> list[dict[Any, Any]]:
+    """Return where `re` keeps patterns, under the names of several versions."""
+    found = [vars(re).get(name) for name in ("_cache", "_cache2")]
+    assert found[0]
+    return [one for one in found if one is not None]

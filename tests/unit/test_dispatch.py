@@ -5,6 +5,7 @@ import functools
 import gc
 import json
 import logging
+import pickle
 import threading
 import traceback
 import weakref
@@ -393,13 +394,15 @@ async def test_tool_error_reaches_its_caller_in_the_tools_words() -> None:
     """`ToolError` is how a tool tells its caller what is wrong."""
 
     class QuotaError(ToolError):
-        pass
+        code = "quota"
 
     for error in (ToolError("No such table."), QuotaError("No such table.")):
         with tool_system(raising(error)) as system:
             result = await system.execute("raising")
-        assert code_of(result) == "tool_error"
+        assert code_of(result) == error.code
+        assert type(result.error) is ToolError  # none of the tool's own code
         assert str(result.error) == "No such table."
+        assert pickle.loads(pickle.dumps(result.error)).code == error.code  # noqa: S301
 
 
 async def test_constructor_that_fails_is_this_calls_error(

@@ -34,18 +34,23 @@ from toolkit.errors import (
     InvalidToolError,
     InvalidUserContextError,
     KeySourceError,
+    LocalProtocolError,
     MissingExtraError,
     MissingSecretError,
     ModelNotConfiguredError,
     NoEarlierCatalogError,
     PluginLoadError,
+    ProtocolError,
     RegistrationRejectedError,
     RegistryClosedError,
     RegistryError,
     RegistryFrozenError,
+    RemoteProtocolError,
     RunCancelledError,
     RunEndedError,
     SandboxUnavailableError,
+    SessionClosedError,
+    SessionError,
     ToolAccessError,
     ToolCallError,
     ToolCancelledError,
@@ -367,6 +372,29 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
             "agent 'poet' needs a language model. Let it ask `run.has_model` first, or "
             "set one in the table [agents.model] of toolkit.toml."
         ),
+    ),
+    (SessionError("odd"), "session_error", Exception, "odd"),
+    (ProtocolError("odd"), "protocol_error", SessionError, "odd"),
+    (
+        LocalProtocolError("pong while closed"),
+        "local_protocol_error",
+        RuntimeError,
+        "pong while closed. Mend the code that asked for it; the client is right.",
+    ),
+    (
+        RemoteProtocolError(1003, "binary_frame", "a binary frame"),
+        "remote_protocol_error",
+        ProtocolError,
+        (
+            "the client broke the protocol [binary_frame]: a binary frame. "
+            "Close the connection with 1003."
+        ),
+    ),
+    (
+        SessionClosedError("closing"),
+        "session_closed",
+        RuntimeError,
+        "the session is closing. Connect again for another one.",
     ),
     (
         InvalidNameError("a b", "use a-z"),

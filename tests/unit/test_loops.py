@@ -30,14 +30,14 @@ def test_function_for_a_loop_that_has_ended_is_dropped() -> None:
     loop.close()
     told: list[str] = []
     assert not call_soon(loop, told.append, "x")
-    call_here_or_soon(loop, told.append, "x")
+    assert not call_here_or_soon(loop, told.append, "x")
     assert told == []
 
 
 async def test_function_of_the_loop_here_is_called_at_once() -> None:
     """Not a turn later; from another thread, soon."""
     loop, told = asyncio.get_running_loop(), asyncio.Queue[str]()
-    call_here_or_soon(loop, told.put_nowait, "now")
+    assert call_here_or_soon(loop, told.put_nowait, "now")
     assert told.get_nowait() == "now"
     await asyncio.to_thread(call_here_or_soon, loop, told.put_nowait, "soon")
     assert await asyncio.wait_for(told.get(), WAIT) == "soon"

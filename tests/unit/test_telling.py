@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, computed_field
 
 from toolkit import ToolError, ToolEvent, tool
 from toolkit.catalog import ListedTool
@@ -195,3 +196,29 @@ async def test_cancelled_approval_is_settled_with_its_error() -> None:
     teller.approval_settled(await call_of(teller), ToolCancelledError("login", "gone"))
     assert sink.events[0].error_code == "cancelled"
     assert "gone" in sink.events[0].data["reason"]
+
+
+async def test_secret_in_an_answer_or_in_what_cannot_be_shown_is_blanked_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A person's reason may quote arguments, and a plugin's text anything (B62)."""
+
+    class Model(BaseModel):
+        word: str
+
+        @computed_field
+        def held(self) -> str:
+            raise ValueError(self.word)
+
+    sink = RecordingSink()
+    secrets = Secrets({"key": SECRET})
+    teller = teller_for(sink, secrets)
+    denied = ApprovalDeniedError("login", f"it holds {SECRET}")
+    teller.approval_settled(await call_of(teller, secrets), denied)
+    assert sink.events[0].data["reason"].endswith(f"it holds {REDACTED}")
+    assert teller.copy(Model(word=SECRET)) is None
+    model = Model.model_construct(word=SECRET)
+    teller.executing(teller.sinks, plan_of(secrets), "c-1", "login", {"word": model})
+    assert sink.events[1].arguments is None
+    assert "ary" not in caplog.text
+    assert caplog.text.count("cannot be shown") == 2

@@ -6,6 +6,7 @@ import hmac
 import json
 import logging
 import pickle
+import sys
 import threading
 import time
 import traceback
@@ -411,6 +412,25 @@ def test_a_key_that_does_not_do_is_refused_at_the_start(
     with pytest.raises(ConfigurationError, match=r"give|name") as caught:
         TokenVerifier(settings)
     assert caught.value.setting == setting
+
+
+@pytest.mark.parametrize("absent", ["jwt", "cryptography"])
+def test_without_the_extra_the_error_says_what_to_install(absent: str) -> None:
+    """Name the extra, whether the library is missing or only its cryptography."""
+    said = loaded_by(
+        f"""
+sys.modules[{absent!r}] = None
+sys.path += {sys.path!r}
+from toolkit.backend_settings import AuthSettings
+from toolkit.errors import MissingExtraError
+from toolkit.tokens import TokenVerifier
+try:
+    TokenVerifier(AuthSettings(algorithms=("RS256",), public_key_file="a.pem"))
+except MissingExtraError as error:
+    print(error)
+"""
+    )
+    assert "'toolkit-core[server]'" in said
 
 
 def test_no_key_is_no_verifier() -> None:

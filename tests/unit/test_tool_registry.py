@@ -1,10 +1,11 @@
 """One user's registry: only tools, only instances, made once, closed with it."""
 
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -274,6 +275,16 @@ def test_very_long_name_is_compared_with_nothing() -> None:
     assert near_names("echo" * 1000, ["echo"] * 3) == []
 
 
+def test_name_that_was_asked_for_outlives_its_user_nowhere() -> None:
+    """Near names are found without compiling it: `re` would keep it (B34)."""
+    name = "canary_of_ann"  # nothing in it that a pattern would escape
+    qualified = [f"acme__{name}", f"x__{name}_0123abcd"]
+    assert near_names(name, qualified) == qualified
+    caches = [vars(re).get(one, ()) for one in ("_cache", "_cache2")]
+    assert caches[0]
+    assert name not in repr([list(one) for one in caches])
+
+
 def test_user_sees_shared_and_own_tools_sorted() -> None:
     """One list, by name, whatever the tools' origin."""
     registry = over(Tally, Echo)
@@ -396,7 +407,92 @@ def test_tool_that_was_taken_away_after_it_was_found_is_not_found() -> None:
             registry.instance(listed)
 
 
+@pytest.mark.parametrize("change", ["removed", "cleared"])
+def test_shared_tool_that_is_removed_while_it_is_made_is_made_once(change: str) -> None:
+    """Whoever is making it gets nothing, nobody makes it again, and closing ends the
+    one there is (B41).
+    """
+    made: list[object] = []
+
+    class Leaving(Echo):
+        def __init__(self) -> None:
+            made.append(self)
+            take_away()
+
+    def take_away() -> None:
+        if change == "removed":
+            registry.remove("echo")
+        else:
+            registry.clear()
+
+    registry = over(Leaving)
+    listed = registry.find("echo")
+    for _ in range(2):
+        with pytest.raises(ToolNotFoundError):
+            registry.instance(listed)
+    assert len(made) == 1
+    assert registry.close() == made
+
+
+def test_tool_that_is_removed_after_a_call_looked_is_not_made_again() -> None:
+    """A thread that saw it just before it was removed makes no second one (B41)."""
+    made: list[object] = []
+    may_go, is_there = threading.Event(), threading.Event()
+
+    class Slow(Echo):
+        def __init__(self) -> None:
+            made.append(self)
+            is_there.set()
+            assert may_go.wait(WAIT)
+
+    registry = over(Slow)
+    listed = registry.find("echo")
+    outcomes: list[object] = []
+
+    def call() -> None:
+        try:
+            outcomes.append(registry.instance(listed))
+        except ToolNotFoundError as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:  # the first makes it, the others wait for that
+        thread.start()
+    assert is_there.wait(WAIT)
+    registry.remove("echo")
+    may_go.set()
+    for thread in threads:
+        thread.join(WAIT)
+    assert len(made) == 1
+    assert {type(one) for one in outcomes} == {ToolNotFoundError}
+    assert registry.close() == made
+
+
 # --- factories ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("comes_back", [True, False], ids=["replaced", "gone"])
+def test_factory_that_is_removed_while_it_makes_serves_nobody(
+    registry: ToolRegistry,
+    comes_back: bool,  # noqa: FBT001 - a case
+) -> None:
+    """What it made is closed at the end; another under its key makes its own (B41)."""
+    old: list[object] = []
+
+    def make(_user: UserContext) -> Echo:
+        registry.remove("made")
+        if comes_back:
+            registry.register_factory("made", lambda _user: Renamed())
+        old.append(Echo())
+        return cast("Echo", old[-1])
+
+    registry.register_factory("made", make)
+    with pytest.raises(ToolNotFoundError):
+        registry.find("made")
+    new = registry.get("made")
+    assert type(new) is (Renamed if comes_back else type(None))
+    assert [one.name for one in registry.tools()] == ["made"] * comes_back
+    assert set(registry.close()) == {*old, *([new] if comes_back else [])}
 
 
 def test_factorys_tool_is_made_once_and_then_listed(registry: ToolRegistry) -> None:

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from toolkit import Settings, discover, tool
+from toolkit.settings import ToolLimit
 
 
 @tool
@@ -20,6 +21,10 @@ def add(left: int, right: int) -> int:
         (Settings(deny=frozenset({"Tets"})), "deny names 'tets'"),
         (Settings(allow_tools=frozenset({"ad"})), "allow_tools names 'ad'"),
         (Settings(deny_tools=frozenset({"tests.ad"})), "deny_tools names 'tests.ad'"),
+        (Settings(approve_tools=frozenset({"ad"})), "approve_tools names 'ad'"),
+        (Settings(tool_limits={"ad": ToolLimit()}), "tool_limits names 'ad'"),
+        (Settings(executors={"Ad": "process"}), "executors names 'ad'"),
+        (Settings(executors={"test.ad": "process"}), "executors names 'test.ad'"),
         (Settings(prefer={"ad": "tests"}), "prefer names 'ad'"),
         (Settings(prefer={"add": "tets"}), "prefer.add names 'tets'"),
     ],
@@ -41,6 +46,9 @@ def test_names_that_match_are_not_told() -> None:
     settings = Settings(
         allow_tools=frozenset({"Add", "tests__add"}),
         deny_tools=frozenset({"Tests.add"}),
+        approve_tools=frozenset({"ADD"}),
+        tool_limits={"tests.add": ToolLimit()},
+        executors={"Add": "inline", "TESTS": "threads"},
         prefer={"ADD": "Tests"},
     )
     _, report = discover(settings, sources=[], objects=[add])

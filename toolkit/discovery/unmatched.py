@@ -28,7 +28,15 @@ def unmatched(
     """
     owners = {one.origin.owner for one in findings}
     bare = {one.tool.name.casefold() for one in view} if settings.prefer else set()
-    has_lists = settings.allow_tools or settings.deny_tools
+    chosen = [one for one in settings.executors if canonical(one) not in owners]
+    lists = {
+        "allow_tools": settings.allow_tools or (),
+        "deny_tools": settings.deny_tools,
+        "approve_tools": settings.approve_tools,
+        "tool_limits": settings.tool_limits,
+        "executors": chosen,
+    }
+    has_lists = any(lists.values())
     tools = {name for one in view for name in one.known_names()} if has_lists else set()
     no_tool = "is no tool"
     told = [
@@ -36,10 +44,11 @@ def unmatched(
             "allow", _normalised(settings.allow or ()), owners, "publishes nothing"
         ),
         *_strangers("deny", _normalised(settings.deny), owners, "publishes nothing"),
-        *_strangers(
-            "allow_tools", map(comparable, settings.allow_tools or ()), tools, no_tool
+        *(
+            told
+            for setting, names in lists.items()
+            for told in _strangers(setting, map(comparable, names), tools, no_tool)
         ),
-        *_strangers("deny_tools", map(comparable, settings.deny_tools), tools, no_tool),
         *_strangers("prefer", map(str.casefold, settings.prefer), bare, no_tool),
     ]
     for name, owner in settings.prefer.items():

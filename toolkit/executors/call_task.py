@@ -11,22 +11,25 @@ not asyncio's own has to do.
 
 import asyncio
 import contextvars
+import traceback
 import types
 from asyncio import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TextIO, TypeGuard
 
 from toolkit.loops import release
+from toolkit.tracebacks import is_error
 
 Done = Callable[["CallTask"], object]
 """Told of a task that has ended."""
 
 
 class CallTask:
-    """One coroutine of a tool. Await it once, in a task of the loop it belongs to.
+    """One coroutine of a tool, run by whoever awaits it first, in a task of its loop.
 
-    Has what code that runs in a task uses of it: `cancel`, `cancelling`, `uncancel`,
-    `done`, names, callbacks. Not safe between threads.
+    Who awaits it after that waits for its end. Has what code that runs in a task uses
+    of it: `cancel`, `cancelling`, `uncancel`, `done`, names, callbacks. Not safe
+    between threads.
 
     Attributes:
         label: The tool's name, and the call's id.
@@ -48,7 +51,8 @@ class CallTask:
     _before = 0
     _cancel_message: object = None
     _cancels = 0
-    _callbacks: tuple[tuple[Done, contextvars.Context | None], ...] = ()
+    _callbacks: tuple[tuple[Done, contextvars.Context], ...] = ()
+    _is_awaited = False
     _must_cancel = False
     _name = ""
     _outer: Any = None
@@ -96,12 +100,15 @@ class CallTask:
     def __await__(self) -> Generator[Any, None, Any]:
         """Run it to its end, or until it or its caller is given up.
 
-        Raises:
-            asyncio.CancelledError: It was stopped, its caller was cancelled, or it
-                raised that.
-            BaseException: Whatever it raises.
-            GeneratorExit: Whoever awaits it is closed; so is the coroutine.
+        What comes of it is raised: a CancelledError where it was stopped, or its caller
+        was cancelled. When whoever awaits it is closed, so is the coroutine.
         """
+        if self._is_awaited:
+            return self._wait_for_end()
+        self._is_awaited = True
+        return self._run()
+
+    def _run(self) -> Generator[Any, None, Any]:
         if not self.steps:
             self.start()
         outer, before = self._outer, self._before
@@ -125,18 +132,32 @@ class CallTask:
 
     def _give_up(self, outer: Any, error: BaseException | None) -> NoReturn:  # noqa: ANN401 - a task of any kind
         """Let it take one more step, to end; leave it if it does not."""
-        self.is_abandoned = outer.cancelling() > self._before
+        words = error.args[:1] if _is_cancelled(error) else ()
+        if outer.cancelling() > self._before:
+            self.is_abandoned = True
+            self._cancels += 1  # for code in the tool that counts
         waits_for = self._waits_for
         if asyncio.isfuture(waits_for) and not waits_for.done():
-            waits_for.cancel()  # it takes its time; its caller does not
+            waits_for.cancel(*words)  # it takes its time; its caller does not
             self._leave()
         else:
             self._must_cancel = True  # also when what it waited for ended just now
             self._step(outer, error)
             if not self.is_ended:
                 self._leave()
-        is_cancelled = isinstance(error, asyncio.CancelledError)
-        raise asyncio.CancelledError(*(error.args if error and is_cancelled else ()))
+        raise asyncio.CancelledError(*words)
+
+    def _wait_for_end(self) -> Generator[Any, None, Any]:
+        """Wait until somebody else has run it to its end."""
+        if not self.is_ended:
+            running: object = asyncio.current_task(self._loop)
+            if running is self:
+                text = f"Task cannot await on itself: {self!r}"
+                raise RuntimeError(text)
+            ended: asyncio.Future[None] = self._loop.create_future()
+            self.add_done_callback(lambda _: release(ended))
+            yield from ended
+        return self.result()
 
     def stop(self) -> None:
         """Give it up: whoever awaits it goes on at the loop's next turn."""
@@ -154,9 +175,10 @@ class CallTask:
         loop = self._loop
         if self._must_cancel:
             self._must_cancel = False
-            if not isinstance(error, asyncio.CancelledError):
+            if not _is_cancelled(error):
                 error = _cancelled(self._cancel_message)
         self.steps += 1
+        self._waits_for = None
         _leave_task(loop, outer)
         _enter_task(loop, self)  # type: ignore[arg-type]  # it is one of ours
         try:
@@ -165,32 +187,40 @@ class CallTask:
             else:
                 self._waits_for = self._context.run(self._coroutine.throw, error)
         except StopIteration as stop:
-            self.value = stop.value
-            self.is_ended = True
+            if self._must_cancel:  # it cancelled itself, and then ended
+                self._end(None, _cancelled(self._cancel_message))
+            else:
+                self._end(stop.value, None)
         except BaseException as raised:  # noqa: BLE001 - it is the caller's to see
-            self.error = raised
-            self.is_ended = True
+            self._end(None, raised)
         finally:
             _leave_task(loop, self)  # type: ignore[arg-type]  # see above
             _enter_task(loop, outer)
-        if self.is_ended:
-            self._outer = self._waits_for = None
-            callbacks, self._callbacks = self._callbacks, ()
-            for fn, context in callbacks:
-                loop.call_soon(fn, self, context=context)
+
+    def _end(self, value: Any, error: BaseException | None) -> None:  # noqa: ANN401 - whatever it returned
+        self.is_ended = True
+        self.value = value
+        self.error = error
+        self._outer = None
+        callbacks, self._callbacks = self._callbacks, ()
+        for fn, context in callbacks:
+            self._loop.call_soon(fn, self, context=context)
 
     def _wait(self) -> Generator[Any, None, BaseException | None]:
         """Wait for what the coroutine waits for; return what to throw into it."""
         waits_for = self._waits_for
         try:
-            if waits_for is None or type(waits_for) is asyncio.Future:
-                if self._must_cancel and waits_for is not None:
+            if waits_for is None:
+                yield
+            elif not self._can_wait_for(waits_for):
+                self._waits_for = None  # it is not for this call to cancel
+                yield waits_for  # the loop's task says what is wrong with it
+            elif type(waits_for) is asyncio.Future:
+                if self._must_cancel:
                     self._must_cancel = not waits_for.cancel(msg=self._cancel_message)
                 yield waits_for
-            elif self._can_wait_for(waits_for):
-                yield from self._wait_by_proxy(waits_for)
             else:
-                yield waits_for  # nothing to wait for: the loop's task says so
+                yield from self._wait_by_proxy(waits_for)
         except GeneratorExit:
             self._close()
             raise
@@ -220,7 +250,7 @@ class CallTask:
         Comes up where it is awaited by another `CallTask`, whose caller was cancelled.
         """
         waits_for = self._waits_for
-        if not isinstance(error, asyncio.CancelledError):
+        if not _is_cancelled(error):
             return False
         if not asyncio.isfuture(waits_for) or not waits_for.cancel(*error.args[:1]):
             return False
@@ -281,7 +311,7 @@ class CallTask:
 
     def cancelled(self) -> bool:
         """Tell whether it ended as cancelled."""
-        return isinstance(self.error, asyncio.CancelledError)
+        return _is_cancelled(self.error)
 
     def done(self) -> bool:
         """Tell whether it has ended."""
@@ -309,7 +339,7 @@ class CallTask:
         if not self.is_ended:
             text = "the call has not ended"
             raise asyncio.InvalidStateError(text)
-        if isinstance(self.error, asyncio.CancelledError):
+        if _is_cancelled(self.error):
             raise self.error
         return self.error
 
@@ -320,10 +350,11 @@ class CallTask:
         context: contextvars.Context | None = None,
     ) -> None:
         """Call `fn` with this at the loop's next turn after it has ended."""
+        given = contextvars.copy_context() if context is None else context
         if self.is_ended:
-            self._loop.call_soon(fn, self, context=context)
+            self._loop.call_soon(fn, self, context=given)
         else:
-            self._callbacks += ((fn, context),)
+            self._callbacks += ((fn, given),)
 
     def remove_done_callback(self, fn: Done) -> int:
         """Call `fn` no more; return how often it was to be called."""
@@ -358,6 +389,13 @@ class CallTask:
         frames = [] if frame is None or self.is_ended else [frame]
         return frames[:limit]
 
+    def print_stack(
+        self, *, limit: int | None = None, file: TextIO | None = None
+    ) -> None:
+        """Write where it waits, if it does, to `file`, or to standard error."""
+        for frame in self.get_stack(limit=limit):
+            traceback.print_stack(frame, limit=1, file=file)
+
     @property
     def _fut_waiter(self) -> Any:  # noqa: ANN401 - read by anyio, which knows asyncio's
         """What it waits for, under the name it has in asyncio."""
@@ -367,6 +405,11 @@ class CallTask:
         """Name it and the state."""
         state = "ended" if self.is_ended else "running"
         return f"<CallTask {self.get_name()}, {state}>"
+
+
+def _is_cancelled(error: object) -> TypeGuard[asyncio.CancelledError]:
+    """Tell whether an error is a cancellation."""
+    return is_error(error, asyncio.CancelledError)
 
 
 def _cancelled(message: object) -> asyncio.CancelledError:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Mapping
 from itertools import count
 from secrets import token_hex
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from packaging.utils import canonicalize_name
 
 from toolkit.catalog import ListedTool
+from toolkit.errors import ConfigurationError
 from toolkit.executors import Executor
 from toolkit.executors.inline import InlineExecutor
 from toolkit.executors.processes import ProcessExecutor
@@ -135,11 +137,16 @@ class Executors:
 
 
 class ExecutorChoice:
-    """Tells how a tool runs, by one operator's settings. Immutable."""
+    """Tells how a tool runs, by one operator's settings. Immutable.
+
+    Raises:
+        ConfigurationError: Two names mean the same, and say different things.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Read the settings."""
         chosen = settings.executors
+        _refuse_contradictions(chosen)
         self._tools = {comparable(name): one for name, one in chosen.items()}
         self._owners = {canonicalize_name(name): one for name, one in chosen.items()}
 
@@ -155,3 +162,16 @@ class ExecutorChoice:
     def is_elsewhere(self, listed: ListedTool) -> bool:
         """Tell whether it runs in another process."""
         return self.of(listed) in _ELSEWHERE
+
+
+def _refuse_contradictions(chosen: Mapping[str, ExecutorName]) -> None:
+    first: dict[str, str] = {}
+    for name, executor in chosen.items():
+        forms = {comparable(name)}
+        if "." not in name:  # a distribution's, unless it is a tool's
+            forms.add(canonicalize_name(name))
+        for form in forms:
+            other = first.setdefault(form, name)
+            if chosen[other] != executor:
+                remedy = f"it and {other!r} mean the same; choose one of them"
+                raise ConfigurationError(f"executors.{name}", executor, remedy)

@@ -19,7 +19,6 @@ from toolkit.errors import (
     InvalidArgumentsError,
     MissingSecretError,
     ToolConstructionError,
-    ToolError,
     ToolExecutionError,
     ToolResultError,
     ToolTimeoutError,
@@ -28,6 +27,7 @@ from toolkit.errors import (
 from toolkit.executors import Job
 from toolkit.executors.deadlines import Deadlines
 from toolkit.executors.frames import pack
+from toolkit.tracebacks import tool_error
 
 logger = logging.getLogger(__name__)
 
@@ -217,7 +217,8 @@ def tell(task: Task, head: Mapping[str, Any], body: bytes) -> None:
         if kind == "start" and job.on_start is not None:
             job.on_start(body, tuple(map(frozenset, head["synonyms"])))
         elif kind != "start" and job.emit is not None:
-            job.emit(cast("Literal['part', 'progress']", kind), from_json(body))
+            said = from_json(body, cache_strings="keys")  # there may be secrets in it
+            job.emit(cast("Literal['part', 'progress']", kind), said)
     except Exception:
         logger.exception("telling of call %s failed", job.call_id)
 
@@ -229,9 +230,9 @@ def error_of(task: Task, head: Mapping[str, Any]) -> Exception:
         faults = [(str(path), str(why)) for path, why in head["faults"]]
         return InvalidArgumentsError(task.name, faults)
     if kind == "told":
-        return ToolError(scrub(str(head["text"])))
+        return tool_error(scrub(str(head["text"])), scrub(str(head["code"])))
     if kind == "secret":
-        return MissingSecretError(str(head["secret"]))
+        return MissingSecretError(scrub(str(head["secret"])))
     log_trace(task, head)
     if kind == "construction":
         detail = scrub(str(head["detail"]))
@@ -239,7 +240,7 @@ def error_of(task: Task, head: Mapping[str, Any]) -> Exception:
     if kind == "result":
         return ToolResultError(task.name, scrub(str(head["detail"])))
     call_id = "" if task.job is None else task.job.call_id
-    return ToolExecutionError(task.name, str(head["type"]), call_id)
+    return ToolExecutionError(task.name, scrub(str(head["type"])), call_id)
 
 
 def log_trace(task: Task, head: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from math import inf
+from operator import itemgetter
 from typing import Final, Protocol
 
 SOON: Final = 0.005
@@ -36,10 +38,15 @@ class Deadlines:
         self._soon: float | None = None  # a deadline before this needs its own timer
 
     def watch(self, one: Expiring) -> None:
-        """Call ``one.expire()`` at its deadline, unless it is dropped before."""
+        """Call ``one.expire()`` at its deadline, unless it is dropped before.
+
+        Those whose deadlines have passed meanwhile are told in the order of these.
+        """
         deadline = one.deadline
         if deadline is None:
             return
+        if one.timer is not None:  # it is watched anew
+            self.drop(one)
         soon = self._soon
         if soon is not None and deadline > soon:
             self._fresh[one] = deadline
@@ -63,11 +70,10 @@ class Deadlines:
     def _look(self) -> None:
         self._soon = None
         fresh, self._fresh = self._fresh, {}
-        for one, deadline in fresh.items():
+        for one, deadline in sorted(fresh.items(), key=itemgetter(1)):
             self._give_timer(one, deadline)
 
     def _give_timer(self, one: Expiring, deadline: float) -> None:
-        if one.timer is not None:  # it is watched anew
-            one.timer.cancel()
-        left = max(0.0, deadline - time.monotonic())
-        one.timer = self._loop.call_later(left, one.expire)
+        if deadline != inf:  # no loop has to bear a timer for that
+            left = deadline - time.monotonic()  # may be below 0: that keeps the order
+            one.timer = self._loop.call_later(left, one.expire)

@@ -76,7 +76,7 @@ class FrameReader:
 def _read(text: bytearray) -> dict[str, Any]:
     """Read a head; what it holds is for its reader to judge."""
     with suppress(ValueError):
-        head: object = from_json(text)
+        head: object = from_json(text, cache_strings="keys")  # not secrets
         if isinstance(head, dict):
             return head
     message = "a frame's head is no JSON object"

@@ -3,14 +3,17 @@
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from inspect import isawaitable
 from types import CodeType, FrameType
 from typing import Any
 
+from toolkit.errors import kind_of_error
 from toolkit.executors import Emit, Job
 from toolkit.executors.call_task import STEP, CallTask
 from toolkit.executors.deadlines import Deadlines
-from toolkit.executors.watchdog import Watchdog, Who
+from toolkit.executors.watchdog import Step, Watchdog, Who
+from toolkit.tracebacks import is_error
 
 
 class LoopPart:
@@ -96,7 +99,7 @@ class InlineExecutor:
         loop = asyncio.get_running_loop()
         part = self._parts.get(loop)
         if part is None:
-            self._forget_closed_loops()
+            self.forget_closed_loops()
             part = self._parts.setdefault(loop, LoopPart(loop))
             self._watchdog.watch(loop)
         return part
@@ -117,7 +120,7 @@ class InlineExecutor:
 
     def statistics(self) -> dict[str, int]:
         """Return counts: late calls, and how often a tool blocked a loop."""
-        self._forget_closed_loops()
+        self.forget_closed_loops()
         parts = tuple(self._parts.values())
         late = [task for part in parts for task in tuple(part.late) if not task.done()]
         return {"late": len(late), "blocked": sum(self._watchdog.blocks().values())}
@@ -126,14 +129,15 @@ class InlineExecutor:
         """Return how often each tool was found to block a loop, by the name used."""
         return self._watchdog.blocks()
 
-    def close(self) -> None:
-        """Let the watchdog end. Running calls go on."""
-        self._watchdog.close()
-
-    def _forget_closed_loops(self) -> None:
+    def forget_closed_loops(self) -> None:
+        """Keep nothing for loops that are closed, so that what was in them can end."""
         for loop in tuple(self._parts):
             if loop.is_closed():
                 self._parts.pop(loop, None)
+
+    def close(self) -> None:
+        """Let the watchdog end. Running calls go on."""
+        self._watchdog.close()
 
 
 def _settle(future: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
@@ -149,16 +153,17 @@ def _settle(future: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
         future.exception()  # looked at: nobody may wait any more
 
 
-def _step_of(frame: FrameType) -> tuple[str, object] | None:
+def _step_of(frame: FrameType) -> Step | None:
     task = frame.f_locals.get("self")
     if type(task) is not CallTask:
         return None
-    name, call_id = task.label
-    return name, (call_id, task.steps)
+    return *task.label, task.steps
 
 
 async def collect(answer: Any, emit: Emit | None = None) -> Any:  # noqa: ANN401 - a tool's value
     """Await what a tool answered with; of a stream, gather the parts into a list.
+
+    A plain stream that is no coroutine in disguise gives way to others at each part.
 
     Raises:
         RuntimeError: It raised SystemExit, or a KeyboardInterrupt that is no key press:
@@ -170,14 +175,16 @@ async def collect(answer: Any, emit: Emit | None = None) -> Any:  # noqa: ANN401
     """
     task = _current_task()
     try:
+        if isinstance(answer, Iterator) and not isawaitable(answer):
+            answer = _each(answer)
         if isinstance(answer, AsyncIterator):
             return await _parts(answer, emit)
         return await answer
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-        is_closed = isinstance(error, GeneratorExit) and _current_task() is not task
+        is_closed = is_error(error, GeneratorExit) and _current_task() is not task
         if is_closed or is_key_press(error):
             raise
-        text = f"the tool raised {type(error).__name__}"
+        text = f"the tool raised {kind_of_error(error)}"
         raise RuntimeError(text) from error
 
 
@@ -186,6 +193,16 @@ def _current_task() -> object:
         return asyncio.current_task()
     except RuntimeError:  # no loop runs: a coroutine that was left is being closed
         return None
+
+
+async def _each(stream: Iterator[Any]) -> AsyncIterator[Any]:
+    try:
+        for part in stream:
+            yield part
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
 
 
 async def _parts(stream: AsyncIterator[Any], emit: Emit | None) -> list[Any]:
@@ -208,4 +225,4 @@ def is_key_press(error: BaseException) -> bool:
     """Tell whether Ctrl-C raised it; a loop runner that handles it does so itself."""
     is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     is_main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and is_default and is_main
+    return is_error(error, KeyboardInterrupt) and is_default and is_main

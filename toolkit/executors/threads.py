@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any, Final
 
+from toolkit.errors import kind_of_error
 from toolkit.executors import Job
 from toolkit.executors.inline import collect
 from toolkit.fairness import FairQueue
 from toolkit.loops import call_soon
+from toolkit.tracebacks import is_error, set_cause
 
 _SPARE: Final = 8
 """One thread of so many is kept for users who have none: they never wait for others."""
@@ -73,7 +75,8 @@ class ThreadExecutor:
 
     A call is answered at its deadline; its thread cannot be stopped, is counted in
     ``late``, and serves again when the tool returns. Up to `max_late` such threads are
-    replaced by new ones; further ones leave less for the others.
+    replaced by new ones; further ones leave less for the others. A call whose loop is
+    closed counts as given up.
 
     Args:
         max_threads: Threads at work at once, late ones not counted.
@@ -95,6 +98,7 @@ class ThreadExecutor:
         self._queue: FairQueue[_Work] = FairQueue()
         self._idle: list[_Worker] = []
         self._busy: Counter[str] = Counter()  # by user
+        self._running: set[_Work] = set()
         self._threads = 0
         self._late = 0
         self._started = 0
@@ -103,12 +107,19 @@ class ThreadExecutor:
     def statistics(self) -> dict[str, int]:
         """Return counts: threads, idle ones among them, queued calls, late calls."""
         with self._lock:
-            return {
+            self._count_closed()
+            gone = [work for work in self._queue if work.loop.is_closed()]
+            for work in gone:
+                self._queue.discard(work.job.user.user_id, work)
+            counts = {
                 "threads": self._threads,
                 "idle": len(self._idle),
                 "queued": len(self._queue),
                 "late": self._late,
             }
+        for work in gone:
+            work.end()
+        return counts
 
     def submit(self, job: Job) -> asyncio.Future[Any]:
         """Queue one call and return its future, which belongs to the running loop.
@@ -119,7 +130,7 @@ class ThreadExecutor:
         was dropped from the queue. An async tool gets a loop of its own in the thread.
 
         Raises:
-            RuntimeError: The executor is closed.
+            RuntimeError: The executor is closed, or the system has no thread for it.
         """
         work = _Work(job)
         user_id = job.user.user_id
@@ -130,10 +141,12 @@ class ThreadExecutor:
             worker = self._worker() if self._may_have(user_id) else None
             if worker is None:
                 self._queue.push(user_id, work)
+                started = self._replace() if self._count_closed() else []
             else:
                 self._begin(work)
-        if worker is not None:
-            worker.inbox.put(work)
+                started = [(worker, work)]
+        for one, its_work in started:
+            one.inbox.put(its_work)
         work.future.add_done_callback(
             lambda future: self._give_up(work) if future.cancelled() else None
         )
@@ -160,36 +173,76 @@ class ThreadExecutor:
         free = self._free()
         return free > 0 if not has else has < self.max_per_user and free > self._spare
 
-    def _worker(self) -> _Worker:
-        """Take an idle worker, or start one; there is a call that may have it."""
+    def _worker(self) -> _Worker | None:
+        """Take an idle worker, or start one; there is a call that may have it.
+
+        Returns:
+            None where the system refuses a thread, but others will be free again.
+
+        Raises:
+            RuntimeError: The system refuses a thread, and there is no other.
+        """
         if self._idle:
             return self._idle.pop()
         self._started += 1
         worker = _Worker()
         name = f"toolkit-tool-{self._started}"
-        threading.Thread(
+        thread = threading.Thread(
             target=self._work, args=(worker,), name=name, daemon=True
-        ).start()
-        self._threads += 1  # not before: the system may refuse a thread
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            return None
+        self._threads += 1
         return worker
 
     def _begin(self, work: _Work) -> None:
         work.is_started = True
         self._busy[work.job.user.user_id] += 1
+        self._running.add(work)
+
+    def _whose_turn(self) -> str | None:
+        """Return the next user who waits and may have a thread."""
+        if not self._queue:
+            return None
+        return next(filter(self._may_have, self._queue.users()), None)
 
     def _next(self) -> _Work | None:
         """Take the next call whose user may have a thread, in turn between users."""
-        if not self._queue:
-            return None
-        for user_id in self._queue.users():
-            if self._may_have(user_id):
-                work = self._queue.pop_of(user_id)
-                if work is not None:
-                    self._begin(work)
-                    return work
-        return None
+        user_id = self._whose_turn()
+        work = None if user_id is None else self._queue.pop_of(user_id)
+        if work is not None:
+            self._begin(work)
+        return work
+
+    def _replace(self) -> list[tuple[_Worker, _Work]]:
+        """Let others take the place of calls that count as late now."""
+        started = []
+        while self._whose_turn() is not None:
+            worker = self._worker()
+            work = None if worker is None else self._next()
+            if worker is None or work is None:
+                break
+            started.append((worker, work))
+        return started
+
+    def _count_closed(self) -> bool:
+        """Count calls as late whose loop has closed; tell whether any were not yet."""
+        late = [
+            work
+            for work in self._running
+            if not work.is_given_up and work.loop.is_closed()
+        ]
+        for work in late:
+            work.is_given_up = True
+        self._late += len(late)
+        return bool(late)
 
     def _end(self, work: _Work) -> None:
+        self._running.discard(work)
         user_id = work.job.user.user_id
         self._busy[user_id] -= 1
         if not self._busy[user_id]:
@@ -205,8 +258,7 @@ class ThreadExecutor:
             if work.is_started:
                 work.is_given_up = not work.is_done
                 self._late += work.is_given_up
-                while (following := self._next()) is not None:
-                    started.append((self._worker(), following))
+                started = self._replace()
             else:
                 self._queue.discard(work.job.user.user_id, work)
         for worker, following in started:
@@ -299,9 +351,9 @@ def _settle(
         return
     if error is None:
         future.set_result(value)
-    elif isinstance(error, StopIteration | GeneratorExit):  # no future can carry it
-        wrapped = RuntimeError(f"the tool raised {type(error).__name__}")
-        wrapped.__cause__ = error
+    elif is_error(error, (StopIteration, GeneratorExit)):  # no future can carry it
+        wrapped = RuntimeError(f"the tool raised {kind_of_error(error)}")
+        set_cause(wrapped, error)
         future.set_exception(wrapped)
     else:
         future.set_exception(error)

@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from types import CodeType, FrameType
 from typing import Final
@@ -19,16 +19,22 @@ BLOCKED_SECONDS: Final = 0.05
 MAX_NAMES: Final = 100
 """Tools counted by name; further ones are logged only."""
 
-Who = Callable[[FrameType], tuple[str, object] | None]
-"""Reads from a frame which tool runs in it, and something that differs at each step."""
+MAX_TOLD: Final = 100
+"""Calls that are not named again; far more than can block loops at the same time."""
+
+Step = tuple[str, str, int]
+"""A tool's name, the id of its call, and which of the call's steps it is in."""
+
+Who = Callable[[FrameType], Step | None]
+"""Reads from a frame which tool runs in it."""
 
 
 class Watchdog:
     """Looks at the loops' threads every `BLOCKED_SECONDS`, from a thread of its own.
 
-    A tool is named when it is found in the same step twice in a row. Suspended calls
-    are on no thread's stack, so only what really keeps a loop is found. The thread ends
-    with the loops it watches, or when this object is dropped.
+    A tool is named when it is found in the same step twice in a row, once for each
+    call. Suspended calls are on no thread's stack, so only what really keeps a loop is
+    found. The thread ends with the loops it watches, or when this object is dropped.
 
     Args:
         whose: How to tell, by the code objects in which tools are run.
@@ -38,10 +44,11 @@ class Watchdog:
         """Watch nothing yet."""
         self._whose = dict(whose)
         self._lock = threading.Lock()
-        self._loops: dict[int, weakref.ref[asyncio.AbstractEventLoop]] = {}
+        self._loops: dict[weakref.ref[asyncio.AbstractEventLoop], int] = {}
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._blocks: Counter[str] = Counter()
+        self._told = deque[str](maxlen=MAX_TOLD)
 
     def add(self, code: CodeType, who: Who) -> None:
         """Look for another code object as well; the same one again changes nothing."""
@@ -51,7 +58,7 @@ class Watchdog:
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch the loop that runs in this thread, until it is closed."""
         with self._lock:
-            self._loops[threading.get_ident()] = weakref.ref(loop)
+            self._loops[weakref.ref(loop)] = threading.get_ident()
             if self._thread is None and not self._stop.is_set():
                 self._thread = threading.Thread(
                     target=_look_again_and_again,
@@ -70,7 +77,7 @@ class Watchdog:
         """Let the thread end."""
         self._stop.set()
 
-    def look(self, before: Mapping[int, object]) -> dict[int, object] | None:
+    def look(self, before: Mapping[int, Step]) -> dict[int, Step] | None:
         """Look once; name who is where they were before.
 
         Args:
@@ -79,32 +86,32 @@ class Watchdog:
         Returns:
             The step that each watched thread is in; None when no loop is left.
         """
-        with self._lock:
-            for ident, loop_ref in tuple(self._loops.items()):
-                loop = loop_ref()
-                if loop is None or loop.is_closed():
-                    del self._loops[ident]
-            if not self._loops:
-                self._thread = None
-                return None
-            idents = tuple(self._loops)
+        idents = self._watched()
+        if not idents:
+            return None
         frames = sys._current_frames()  # noqa: SLF001 - documented for this purpose
-        now: dict[int, object] = {}
-        for ident in idents:
-            frame = frames.get(ident)
-            found = self._find(frame)
-            if frame is None or found is None:
-                continue
-            name, step = found
-            now[ident] = (name, step)
-            if before.get(ident) == (name, step):
-                self._tell(name, frame)
-                now[ident] = (name, step, "told")  # once for each step
-            elif before.get(ident) == (name, step, "told"):
-                now[ident] = (name, step, "told")
+        now: dict[int, Step] = {}
+        for ident in idents & frames.keys():
+            step = self._find(frames[ident])
+            if step is not None:
+                now[ident] = step
+                if step == before.get(ident) and step[1] not in self._told:
+                    self._told.append(step[1])
+                    self._tell(step[0], frames[ident])
         return now
 
-    def _find(self, frame: FrameType | None) -> tuple[str, object] | None:
+    def _watched(self) -> set[int]:
+        """Return the threads of the loops that are left."""
+        with self._lock:
+            for ref in tuple(self._loops):
+                loop = ref()
+                if loop is None or loop.is_closed():
+                    del self._loops[ref]
+            if not self._loops:
+                self._thread = None
+            return set(self._loops.values())
+
+    def _find(self, frame: FrameType | None) -> Step | None:
         while frame is not None:
             who = self._whose.get(frame.f_code)
             found = None if who is None else who(frame)
@@ -129,7 +136,7 @@ def _look_again_and_again(
     watchdog: "weakref.ref[Watchdog]", stop: threading.Event
 ) -> None:
     """Keep no watchdog alive: the thread ends soon after it is dropped."""
-    before: dict[int, object] = {}
+    before: dict[int, Step] = {}
     while not stop.wait(BLOCKED_SECONDS):
         mine = watchdog()
         if mine is None:

@@ -16,11 +16,11 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from functools import reduce
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic_core import to_json
@@ -42,9 +42,14 @@ from toolkit.executors.frames import MAX_BODY_BYTES, FrameReader, pack
 from toolkit.guards import pydantic_ready
 from toolkit.origin import Origin
 from toolkit.signature import Signature
+from toolkit.tracebacks import cause_of, is_error, trace_of
 
 _TRACE_LENGTH: Final = 16_384  # of a traceback's text; its end says most
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG, prctl(2)
+
+_WITH_DETAIL: Final = MappingProxyType(
+    {"construction": ToolConstructionError, "result": ToolResultError}
+)
 
 T = TypeVar("T")
 Head = Mapping[str, Any]
@@ -96,7 +101,9 @@ class Worker:
         self._tools: dict[tuple[str, str], CompiledTool] = {}
         self._loop = _Loop()
         self._me = os.getpid()
-        logging.getLogger("toolkit").addHandler(_ToParent(self.say))
+        self._secrets = NO_SECRETS  # of who calls just now
+        handler = _ToParent(self.say, self._scrub)
+        logging.getLogger("toolkit").addHandler(handler)
 
     def serve(self) -> None:
         """Answer frame after frame.
@@ -129,6 +136,9 @@ class Worker:
         with self._saying:
             self._channel.sendall(frame)
 
+    def _scrub(self, text: str) -> str:
+        return self._secrets.scrub(text)
+
     # --- loading --------------------------------------------------------------------
 
     def _load(self, head: Head) -> None:
@@ -153,7 +163,10 @@ class Worker:
 
     def _call(self, head: Head, body: bytes) -> None:
         """Run one call and answer it with exactly one result or error."""
-        one = _Call(self.say, self._tools[head["identity"], head["method"]], head)
+        if head["secrets"]:
+            self._secrets = Secrets(head["secrets"])
+        tool = self._tools[head["identity"], head["method"]]
+        one = _Call(self.say, tool, head, self._secrets)
         try:
             answer = one.begin(body)
             if answer is None:
@@ -164,16 +177,21 @@ class Worker:
                     fresh = contextvars.copy_context()
                     answer = fresh.run(one.run, self._loop.run)
         except BaseException as error:  # noqa: BLE001 - whatever a tool raises
-            answer = _fault(error), b""
+            answer = _fault(error, self._secrets), b""
         one.is_over = True
         self.say(*answer)
+        self._secrets = NO_SECRETS
 
 
 class _Call:
     """One call as the worker runs it; holds the user's objects, and goes with them."""
 
     def __init__(
-        self, say: Callable[..., None], tool: CompiledTool, head: Head
+        self,
+        say: Callable[..., None],
+        tool: CompiledTool,
+        head: Head,
+        secrets: Secrets,
     ) -> None:
         self.tool = tool
         self.is_over = False
@@ -187,7 +205,7 @@ class _Call:
             call_id=head["call_id"],
             tool_name=self._name,
             deadline=None if left is None else time.monotonic() + left,
-            secrets=Secrets(head["secrets"]) if head["secrets"] else NO_SECRETS,
+            secrets=secrets,
             report=self._report if head["emit"] else None,
         )
 
@@ -215,8 +233,9 @@ class _Call:
                 value = in_loop(self._settle(value))
             return self._answer(value)
         finally:
-            if not close_now(instance):
-                in_loop(close_later([instance]))
+            secrets = self._context.secrets
+            if not close_now(instance, secrets):
+                in_loop(close_later([instance], secrets))
 
     async def run_async(self) -> Any:  # noqa: ANN401 - as `_answer`
         """Run an async tool."""
@@ -224,8 +243,9 @@ class _Call:
         try:
             return self._answer(await self._settle(self._invoke(instance)))
         finally:
-            if not close_now(instance):
-                await close_later([instance])
+            secrets = self._context.secrets
+            if not close_now(instance, secrets):
+                await close_later([instance], secrets)
 
     def _invoke(self, instance: object) -> Any:  # noqa: ANN401 - whatever a tool returns
         arguments = dict(self._arguments)
@@ -313,15 +333,16 @@ class _Loop:
 
 
 class _ToParent(logging.Handler):
-    """Lets the parent log what is logged here: it knows which values to blank out."""
+    """Lets the parent log what is logged here."""
 
-    def __init__(self, say: Callable[..., None]) -> None:
+    def __init__(self, say: Callable[..., None], scrub: Callable[[str], str]) -> None:
         super().__init__(logging.WARNING)
         self._say = say
+        self._scrub = scrub
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one record as text."""
-        text = self.format(record)[-_TRACE_LENGTH:]
+        """Send one record as text, blanked out first, so that no secret is cut."""
+        text = self._scrub(self.format(record))[-_TRACE_LENGTH:]
         with suppress(OSError):
             self._say({"is": "log", "level": record.levelno, "text": text})
 
@@ -329,38 +350,49 @@ class _ToParent(logging.Handler):
 # --- what went wrong ----------------------------------------------------------------
 
 
-def _fault(error: BaseException) -> Head:
+def _fault(error: BaseException, secrets: Secrets) -> Head:
     """Say what a call failed of, so that the parent can raise the same."""
-    kind = type(error)  # isinstance would ask the plugin
-    if issubclass(kind, ToolError):
-        with suppress(BaseException):  # its text is the plugin's code
-            return {"is": "error", "kind": "told", "text": str(error)}
-    if issubclass(kind, MissingSecretError):
-        return {"is": "error", "kind": "secret", "secret": str(error.args[0])}
-    if issubclass(kind, MemoryError) or isinstance(error.__cause__, MemoryError):
-        return {"is": "error", "kind": "memory", "trace": _trace(error)}
-    if isinstance(error, ToolConstructionError | ToolResultError):
-        what = "construction" if isinstance(error, ToolConstructionError) else "result"
-        trace = _trace(error)
-        return {"is": "error", "kind": what, "detail": error.detail, "trace": trace}
-    name = kind_of_error(error)
-    return {"is": "error", "kind": "raised", "type": name, "trace": _trace(error)}
+    said: dict[str, str] = {}
+    with suppress(BaseException):  # its fields and texts are the plugin's code
+        said = {key: str.__str__(text) for key, text in _said(error).items()}
+    fault: dict[str, object] = {"is": "error", "kind": "raised"}
+    if said:
+        fault |= {key: secrets.scrub(text) for key, text in said.items()}
+        fault["kind"] = said["kind"]
+    elif is_error(error, MemoryError):
+        fault["kind"] = "memory"
+    else:
+        fault["type"] = secrets.scrub(kind_of_error(error))
+    if fault["kind"] not in ("told", "secret"):
+        fault["trace"] = _trace(error, secrets)
+    return fault
+
+
+def _said(error: Any) -> dict[str, str]:  # noqa: ANN401 - whatever was raised
+    """Return what the parent needs for one of our own errors; nothing for others."""
+    if is_error(error, ToolError):
+        return {"kind": "told", "text": str(error), "code": error.code}
+    if is_error(error, MissingSecretError):
+        return {"kind": "secret", "secret": str(error.args[0])}
+    if is_error(cause_of(error), MemoryError):
+        return {"kind": "memory"}
+    for name, kind in _WITH_DETAIL.items():
+        if issubclass(type(error), kind):
+            return {"kind": name, "detail": str(error.detail)}
+    return {}
 
 
 def _why(error: BaseException) -> str:
-    if isinstance(error, InvalidToolError):
+    if is_error(error, InvalidToolError):
         return f"it is no tool any more [{error.reason}]"
-    if isinstance(error, MemoryError):
+    if is_error(error, MemoryError):
         return "importing it needed more memory than it may have"
     return f"importing it raised {kind_of_error(error)}"
 
 
-def _trace(error: BaseException) -> str:
-    """Return the traceback as text, whatever the exception does."""
-    try:
-        return "".join(traceback.format_exception(error))[-_TRACE_LENGTH:]
-    except BaseException:  # noqa: BLE001 - a plugin's exception may raise in __str__
-        return f"{kind_of_error(error)} (its traceback cannot be shown)"
+def _trace(error: BaseException, secrets: Secrets = NO_SECRETS) -> str:
+    """Return the end of a traceback, blanked out first, so that no secret is cut."""
+    return secrets.scrub(trace_of(error))[-_TRACE_LENGTH:]
 
 
 def _shown(signature: Signature, checked: Mapping[str, Any]) -> bytes:

@@ -81,7 +81,7 @@ def absent_tools(kit: Toolkit, system: UserToolSystem) -> Iterator[dict[str, str
         if is_told and count < MAX_ABSENT:
             count += 1
             yield {
-                "name": one.name or one.origin.entry_point,
+                "name": one.name or one.origin.entry_point or one.origin.reference,
                 "distribution": one.origin.distribution,
                 "reason": str(one.reason or one.cause or one.outcome),
                 "remedy": one.detail,

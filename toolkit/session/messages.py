@@ -59,8 +59,12 @@ class AgentRequest(_Command):
 
     type: Literal["agent_request"]
     message: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
-    agent: Id | None = Field(None, description="None: the server's default agent.")
-    request_id: Id | None = Field(None, description="Comes back on all the events.")
+    agent: Id | None = Field(
+        default=None, description="None: the server's default agent."
+    )
+    request_id: Id | None = Field(
+        default=None, description="Comes back on all the events."
+    )
 
 
 class Cancel(_Command):
@@ -169,7 +173,7 @@ class AgentStartedData(_Data):
     agent: str
     message_chars: int = Field(ge=0, description="Characters of the question.")
     requested_agent: str | None = Field(
-        None, description="What was asked for, where there is no such agent."
+        default=None, description="What was asked for, where there is no such agent."
     )
 
 
@@ -223,7 +227,10 @@ class ErrorData(_Data):
     message: str
     fatal: bool = Field(description="The connection ends with it.")
     retry_after: float | None = Field(
-        None, ge=0, strict=False, description="Seconds to wait before the next try."
+        default=None,
+        ge=0,
+        strict=False,
+        description="Seconds to wait before the next try.",
     )
 
 

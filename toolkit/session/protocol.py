@@ -324,8 +324,8 @@ class Session:
             SessionClosedError: The connection is closed.
         """
         shape = _SHAPES[kind]
-        _check_data(kind, shape, data, spliced or {})
         self._check_state(kind)
+        _check_data(kind, shape, data, spliced or {})
         run = self._run_for(kind, run_id)
         if run is not None:
             _check_turn(kind, run, data)

@@ -1,6 +1,6 @@
 """Writing what messages hold: fast, and total over any object."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -31,23 +31,27 @@ def _known(value: object) -> object:
 
 
 def _plain(value: object, above: frozenset[int]) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a value's nearest JSON value, part by part: one bad part spoils no other.
-
-    Slow; for what holds text that is no Unicode, and objects that raise when looked at.
-    """
+    """Return the nearest JSON value, part by part: one bad part spoils no other."""
     if id(value) in above:
         return CUT
-    inner = above | {id(value)}
     try:
-        if isinstance(value, str | bytes):
-            return _unicode(value)
-        if isinstance(value, Mapping):
-            return {_name(key): _plain(one, inner) for key, one in value.items()}
-        if isinstance(value, list | tuple | set | frozenset):
-            return [_plain(one, inner) for one in value]
-        return from_json(_to_json(value))
-    except Exception:  # noqa: BLE001 - see above
+        return _parts(value, above | {id(value)})
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - an object may raise anything when looked at
         return UNWRITABLE
+
+
+def _parts(value: object, above: frozenset[int]) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str | bytes):
+        return _unicode(value)
+    if isinstance(value, Mapping):
+        return {_name(key): _plain(one, above) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(one, above) for one in value]
+    if isinstance(value, Iterator):
+        return UNWRITABLE  # the first try has used it up
+    return from_json(_to_json(value))
 
 
 def _unicode(value: str | bytes) -> str:

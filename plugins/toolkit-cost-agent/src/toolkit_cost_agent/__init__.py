@@ -1,0 +1,1 @@
+"""An agent that answers questions about cloud costs, and ranks what to save."""

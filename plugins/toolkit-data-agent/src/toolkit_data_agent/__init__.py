@@ -1,0 +1,1 @@
+"""An agent that answers questions about a user's own tables, and shows its SQL."""

@@ -112,9 +112,7 @@ async def test_public_key_is_no_secret() -> None:
         form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo
     )
     assert public.startswith(b"-----BEGIN")
-    raw = private.public_key().public_bytes(
-        form.Encoding.Raw, form.PublicFormat.Raw
-    )
+    raw = private.public_key().public_bytes(form.Encoding.Raw, form.PublicFormat.Raw)
     confused = signed(key=raw.hex(), alg="HS256")
     async with serving() as chat:
         with pytest.raises(InvalidStatus) as refused:
@@ -209,9 +207,7 @@ async def test_connection_ends_with_its_token() -> None:
     async with (
         serving(auth={"leeway": 0.0}) as chat,
         chat.connect(
-            additional_headers={
-                "authorization": f"Bearer {token('ann', lifetime=1.0)}"
-            }
+            additional_headers={"authorization": f"Bearer {token('ann', lifetime=1.0)}"}
         ) as client,
     ):
         assert (await hear(client))["code"] == "token_expires_soon"

@@ -259,9 +259,7 @@ def masked(text: str) -> bytes:
 async def test_client_that_reads_nothing_is_let_go_and_neighbours_are_served() -> None:
     """A reader that stopped costs a bounded queue and is let go in time, though its
     agent would tell for ever (S141, S185, B24, B53)."""
-    async with serving(
-        add, agents=(Triage, Flood), slow_consumer_timeout=0.3
-    ) as chat:
+    async with serving(add, agents=(Triage, Flood), slow_consumer_timeout=0.3) as chat:
         async with raw(chat, "ann") as sock:
             frame = '{"type":"agent_request","agent":"flood_agent","message":"x"}'
             await asyncio.get_running_loop().sock_sendall(sock, masked(frame))

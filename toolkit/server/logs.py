@@ -23,7 +23,13 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
 _TOKEN: Final = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*){1,4}|(?i:bearer)[. ]+[^\s\"',]+")
 
 
-_LOGGERS: Final = ("toolkit", "uvicorn", "uvicorn.access", "uvicorn.error", "websockets")
+_LOGGERS: Final = (
+    "toolkit",
+    "uvicorn",
+    "uvicorn.access",
+    "uvicorn.error",
+    "websockets",
+)
 
 
 def tell_connection(connection_id: str, user_id: str) -> None:

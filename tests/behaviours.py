@@ -124,6 +124,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S210": "There is one pipeline of discovery.",
     "S211": "A supervisor tells its registry's id and health.",
     "S212": "A tool system lists its tools with get_all_tools.",
+    "S214": "The types on the wire are those that were agreed.",
     "S215": "The three agents are there under their names, loaded when they are asked.",
     "S216": "Disconnecting cleans up.",
     # filter, names, discovery
@@ -151,6 +152,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     # calls and events
     "B24": "A sink that fails or is missing never disturbs a call.",
     "B26": "What starts completes exactly once; what is denied never starts.",
+    "B27": "Types of events are a closed set, with one versioned schema.",
     "B28": "Any result or message is written as JSON, or an error says why not.",
     "B29": "Secrets are blanked out by whole names; a cut result says that it is cut.",
     # isolation and life
@@ -187,7 +189,6 @@ IN_PART: Final[Mapping[str, str]] = {
     "S81": "A user sees the final answer.",
     "B22": "An outcome is told by named facts, never by their position.",
     "B23": "What failed is never wrapped in success.",
-    "B27": "Types of events are a closed set, with one versioned schema.",
     "B30": "What cannot end is ended; nobody waits for ever.",
     "B31": "Deadlines are settled in one place, and the caller's counts.",
     "B32": "Nothing process-wide is set for one user and read for the next.",

@@ -12,18 +12,14 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from toolkit.agent import AgentAnswer, AgentRun, Reasoner
+from toolkit.agent import AgentAnswer, Reasoner
 from toolkit.catalog import ListedAgent
 from toolkit.cleanup import close_later, close_now
-from toolkit.context import UserContext
 from toolkit.errors import (
-    AgentDepthError,
     AgentError,
     AgentFailedError,
-    AgentNotFoundError,
     AgentTimeoutError,
     InvalidArgumentsError,
-    ModelNotConfiguredError,
     RunCancelledError,
     RunEndedError,
     ToolCancelledError,
@@ -32,6 +28,7 @@ from toolkit.errors import (
     kind_of_error,
 )
 from toolkit.events import EventType, ToolEvent
+from toolkit.live_run import LiveRun
 from toolkit.loops import release
 from toolkit.results import ToolResult, cut
 from toolkit.run_events import (
@@ -42,12 +39,8 @@ from toolkit.run_events import (
     RunRules,
 )
 from toolkit.signature import Arguments
-from toolkit.tools import ToolDefinition
 
 logger = logging.getLogger(__name__)
-
-MAX_ASKS: Final = 4
-"""How deep agents may ask each other within one run."""
 
 STOP_SECONDS: Final = 1.0
 """What an agent that is given up has to end by itself, before its run does so."""
@@ -58,8 +51,6 @@ MAX_SHOWN_BYTES: Final = 65_536
 PROGRESS_SECONDS: Final = 0.25
 """How far apart what one run's tools tell of their progress is passed on."""
 
-_NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
-
 
 class Run:
     """One run. Owned by who started it; on one event loop.
@@ -67,6 +58,9 @@ class Run:
     It is told as ``agent_started`` first and, exactly once and last, as
     ``agent_completed`` or ``error``, whatever the agent does. Each ``tool_executing``
     has its ``tool_completed`` in between.
+
+    Attributes:
+        started_at: When it began, in `time.monotonic` seconds.
 
     Args:
         request: What was asked.
@@ -93,10 +87,10 @@ class Run:
         self._steps = 0
         self._calls: dict[str, tuple[str, float]] = {}
         self._why: AgentError | None = None
-        self._started = self._told_at = self._progress_at = time.monotonic()
+        self.started_at = self._told_at = self._progress_at = time.monotonic()
         allowed = request.agent.tool.definition.timeout
         self.seconds = min(rules.timeout, allowed or rules.timeout)
-        self._stopped: asyncio.Future[None] | None = None
+        self._stopped: asyncio.Future[None] | None = None  # made when it begins
         self._settled: asyncio.Future[None] | None = None
         self._heart: asyncio.TimerHandle | None = None
 
@@ -105,10 +99,21 @@ class Run:
         """The agent that was started."""
         return str(self.request.agent.name)
 
-    @property
-    def started_at(self) -> float:
-        """When it began, in `time.monotonic` seconds."""
-        return self._started
+    def begin(self) -> asyncio.Future[None]:
+        """Tell that it has started; `execute` does it, where nobody did before.
+
+        Returns:
+            A future that is done when the run is to be given up.
+        """
+        self._stopped = stopped = asyncio.get_running_loop().create_future()
+        self.started_at = self._told_at = time.monotonic()
+        request = self.request
+        started = {"agent": self.name, "message_chars": len(request.message)}
+        if request.requested_agent is not None:
+            started["requested_agent"] = request.requested_agent
+        self.tell(AgentEventType.AGENT_STARTED, started)
+        self._beat()
+        return stopped
 
     async def execute(self) -> None:
         """Run the agent to its end, and tell of it.
@@ -116,17 +121,10 @@ class Run:
         Raises:
             asyncio.CancelledError: The caller was cancelled; the run has ended.
         """
-        loop = asyncio.get_running_loop()
-        self._stopped = self._stopped or loop.create_future()
-        self._started = self._told_at = time.monotonic()
-        started: dict[str, Any] = {"agent": self.name}
-        started["message_chars"] = len(self.request.message)
-        if self.request.requested_agent is not None:
-            started["requested_agent"] = self.request.requested_agent
-        self.tell(AgentEventType.AGENT_STARTED, started)
-        self._beat()
-        task = loop.create_task(self.answer(self.request.agent, self.request.message))
-        ends: set[asyncio.Future[Any]] = {task, self._stopped}
+        stopped = self._stopped or self.begin()
+        work = self.answer(self.request.agent, self.request.message)
+        task = asyncio.get_running_loop().create_task(work)
+        ends: set[asyncio.Future[Any]] = {task, stopped}
         try:
             await asyncio.wait(
                 ends,
@@ -143,9 +141,8 @@ class Run:
         """Give the run up; it ends at a next turn of its loop, with an error."""
         if self._why is None:
             self._why = RunCancelledError(self.name, why)
-        if self._stopped is None:
-            self._stopped = asyncio.get_running_loop().create_future()
-        release(self._stopped)
+        if self._stopped is not None:
+            release(self._stopped)
 
     # --- telling ----------------------------------------------------------------------
 
@@ -171,7 +168,7 @@ class Run:
             thought = (
                 f"Waiting for {', '.join(waiting)}" if waiting else "Still working"
             )
-            seconds = round(now - self._started, 3)
+            seconds = round(now - self.started_at, 3)
             self.think(self.name, thought, waiting_for=waiting, seconds=seconds)
             due = now + self._rules.heartbeat
         self._heart = loop.call_later(due - now, self._beat)
@@ -394,7 +391,7 @@ class Run:
                     "agent": self.name,
                     "result": outcome.text,
                     "details": outcome.details,
-                    "seconds": now - self._started,
+                    "seconds": now - self.started_at,
                     "tool_calls": self.tool_calls,
                 },
             )
@@ -420,7 +417,7 @@ class Run:
 
     def time_left(self) -> float:
         """Return the seconds until the run is given up, never below 0.0."""
-        return max(0.0, self._started + self.seconds - time.monotonic())
+        return max(0.0, self.started_at + self.seconds - time.monotonic())
 
     def check_open(self, agent: str) -> None:
         """Refuse whatever comes after the end.
@@ -430,125 +427,6 @@ class Run:
         """
         if self.is_ended:
             raise RunEndedError(agent)
-
-
-class LiveRun(AgentRun):
-    """What one agent is given of a run. Lives as long as the agent answers."""
-
-    __slots__ = ("_agent", "_asked_by", "_message", "_run")
-
-    def __init__(
-        self, run: Run, agent: ListedAgent, message: str, asked_by: tuple[str, ...]
-    ) -> None:
-        """Tie an agent to a run."""
-        self._run = run
-        self._agent = str(agent.name)
-        self._message = message
-        self._asked_by = asked_by
-
-    @property
-    def run_id(self) -> str:
-        """The run; the same on all its events."""
-        return self._run.request.run_id
-
-    @property
-    def agent(self) -> str:
-        """The name of the agent that runs."""
-        return self._agent
-
-    @property
-    def message(self) -> str:
-        """What was asked."""
-        return self._message
-
-    @property
-    def user(self) -> UserContext:
-        """Who asked."""
-        return self._run.user
-
-    @property
-    def requested_agent(self) -> str | None:
-        """The agent that was asked for, where there is none of that name."""
-        return None if self._asked_by else self._run.request.requested_agent
-
-    @property
-    def has_model(self) -> bool:
-        """Whether a language model is configured."""
-        return self._run.reason is not None
-
-    def time_left(self) -> float:
-        """Return the seconds until the run is given up, never below 0.0."""
-        return self._run.time_left()
-
-    def tools(self) -> tuple[ToolDefinition, ...]:
-        """Return the tools that this user may call, sorted by name.
-
-        Raises:
-            RunEndedError: The run has ended.
-        """
-        self._run.check_open(self._agent)
-        return self._run.host.system.definitions()
-
-    def agents(self) -> Mapping[str, str]:
-        """Return the other agents that this user may ask, and what each is for."""
-        return {
-            name: one.tool.definition.description
-            for name, one in sorted(self._run.host.agents.items())
-            if name != self._agent
-        }
-
-    async def think(self, thought: str, **extra: Any) -> None:  # noqa: ANN401 - JSON values
-        """Tell the user what the agent thinks or does now.
-
-        Raises:
-            RunEndedError: The run has ended.
-        """
-        self._run.check_open(self._agent)
-        await self._run.host.room()
-        self._run.think(self._agent, str(thought), **extra)
-
-    async def call(self, tool: str, arguments: Arguments = _NO_ARGUMENTS) -> ToolResult:
-        """Call one of the user's tools.
-
-        Raises:
-            RunEndedError: The run has ended.
-            asyncio.CancelledError: The run was given up.
-        """
-        return await self._run.call(self._agent, tool, arguments)
-
-    async def ask(self, agent: str, message: str) -> AgentAnswer:
-        """Let another agent answer, within this run.
-
-        Raises:
-            AgentNotFoundError: This user has no such agent.
-            AgentDepthError: Agents have asked each other too deep.
-            AgentError: It did not answer.
-            RunEndedError: The run has ended.
-        """
-        self._run.check_open(self._agent)
-        listed = self._run.host.agents.get(agent)
-        if listed is None or agent == self._agent:
-            raise AgentNotFoundError(agent, tuple(self.agents()))
-        if len(self._asked_by) >= MAX_ASKS:
-            raise AgentDepthError(agent, MAX_ASKS)
-        return await self._run.answer(listed, message, (*self._asked_by, self._agent))
-
-    async def reason(
-        self, instructions: str, message: str | None = None
-    ) -> AgentAnswer:
-        """Let the configured language model answer with this user's tools.
-
-        Raises:
-            ModelNotConfiguredError: There is no model.
-            AgentFailedError: The model failed, or came to no end.
-            RunEndedError: The run has ended.
-        """
-        self._run.check_open(self._agent)
-        reason = self._run.reason
-        if reason is None:
-            raise ModelNotConfiguredError(self._agent)
-        text = self._message if message is None else message
-        return await reason(self, instructions, text)
 
 
 def _forget_outcome(task: asyncio.Task[Any]) -> None:

@@ -67,16 +67,29 @@ def _key_url(name: str, value: object) -> str | None:
 
 def _is_safe_url(url: str) -> bool:
     """Tell whether what is fetched from there is what its owner put there."""
+    scheme, host = _scheme_and_host(url)
+    return bool(host) and (scheme == "https" or is_loopback(host))
+
+
+def _model_url(name: str, value: object) -> str | None:
+    url: str | None = checks.optional_text(name, value)
+    if url is not None and not _scheme_and_host(url)[1]:
+        remedy = "give an http or https address without a password in it"
+        raise ConfigurationError(name, checks.HIDDEN, remedy)
+    return url
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    """Take an address apart; the host is empty where it is no plain web address."""
     from urllib.parse import urlsplit  # noqa: PLC0415 - only where an address is given
 
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        is_plain = parts.username is None and parts.password is None and parts.port != 0
     except ValueError:
-        return False
-    if not host or parts.username is not None or parts.password is not None:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+        return "", ""
+    is_plain = is_plain and parts.scheme in ("http", "https")
+    return parts.scheme, (parts.hostname or "") if is_plain else ""
 
 
 def is_loopback(host: str) -> bool:
@@ -317,7 +330,7 @@ class ModelSettings(checks.Table):
         name: The model, as pydantic-ai calls it, such as ``openai:gpt-5``.
         base_url: Address of another server that speaks the same protocol.
         api_key: The key for it; by default what the provider's own variable holds.
-        max_steps: Requests to the model in one run, at most.
+        max_steps: Requests to the model for one answer, at most.
 
     Raises:
         ConfigurationError: A value has the wrong type or is out of range. Never holds
@@ -332,7 +345,7 @@ class ModelSettings(checks.Table):
     table: ClassVar[str] = "agents.model"
     rules: ClassVar[Mapping[str, checks.Rule]] = {
         "name": checks.text,
-        "base_url": checks.optional_text,
+        "base_url": checks.Check(_model_url, str),
         "api_key": checks.optional_text,
         "max_steps": checks.count,
     }

@@ -47,6 +47,18 @@ class Table:
             name = f"{self.table}.{field}".lstrip(".")
             object.__setattr__(self, field, check(name, getattr(self, field)))
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Cross to another process as plain values, which are checked again there."""
+        values = _as_dict(self.table, self)
+        for name, value in values.items():
+            if isinstance(value, MappingProxyType):  # nobody can pickle one
+                values[name] = dict(value)
+        return _made, (type(self), values)
+
+
+def _made(kind: type[Table], values: dict[str, Any]) -> Table:
+    return kind(**values)
+
 
 @dataclass(frozen=True, slots=True)
 class TableCheck:

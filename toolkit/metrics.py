@@ -9,9 +9,9 @@ Two names are fixed by what this project promised and have a prefix of their own
 Needs the extra ``server``; importing this imports no library of it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import isclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from toolkit import errors
 from toolkit.events import EventType, ToolEvent
@@ -97,6 +97,22 @@ class Counted(Protocol):
         ...
 
 
+class Numbers(NamedTuple):
+    """Numbers of one name, for Prometheus.
+
+    Attributes:
+        name: A counter's ends with ``_total``; others are gauges.
+        text: What they are.
+        values: By the label's value; without a label, by an empty text.
+        label: The label's name, if there is one.
+    """
+
+    name: str
+    text: str
+    values: Mapping[str, float]
+    label: str = ""
+
+
 class PrometheusMetrics:
     """A sink that counts calls, and a collector that reads a toolkit when scraped.
 
@@ -159,6 +175,7 @@ class PrometheusMetrics:
         self._labels: set[str] = set()
         self._kit = kit
         self._sinks: Mapping[str, Counted] = {}
+        self._more: list[Callable[[], Iterable[Numbers]]] = []
         self.registry.register(cast("Collector", _Reader(self)))
 
     def watch(self, kit: "Toolkit", sinks: Mapping[str, Counted] | None = None) -> None:
@@ -170,6 +187,10 @@ class PrometheusMetrics:
         """
         self._kit = kit
         self._sinks = dict(sinks or {})
+
+    def add(self, numbers: Callable[[], Iterable[Numbers]]) -> None:
+        """Show more numbers from now on; they are asked for at each scrape."""
+        self._more.append(numbers)
 
     def __call__(self, event: ToolEvent) -> None:
         """Count the event. Does not block."""
@@ -219,6 +240,8 @@ class _Reader:
             yield from _catalog(kit.metrics())
             yield from _discovery(kit, health["systems"])
         yield from _losses(sinks)
+        for numbers in self._metrics._more:  # noqa: SLF001 - its own
+            yield from (_family(*one) for one in numbers())
 
 
 def _systems(counts: Mapping[str, int]) -> Iterator["Metric"]:
@@ -296,6 +319,15 @@ def _family(
     for labelled, value in values.items():
         family.add_metric([labelled] if label else [], value)
     return family
+
+
+def registry_codes() -> frozenset[str]:
+    """Return the codes of what registries fail at; a name nobody has is no failure."""
+    return frozenset(
+        cls.code
+        for cls in vars(errors).values()
+        if isclass(cls) and issubclass(cls, errors.RegistryError)
+    ) - {errors.ToolNotFoundError.code}
 
 
 def _client() -> Any:  # noqa: ANN401 - the library's module

@@ -13,10 +13,10 @@ import pytest
 from tests.sample_tools import shout
 from tests.steered import Clock, interrupted, virtual_time
 from toolkit import Settings, ToolError, Toolkit, UserContext, tool
-from toolkit.errors import CallLimitError, ToolCancelledError
+from toolkit.errors import CallLimitError, ToolCancelledError, ToolConstructionError
 from toolkit.results import ToolResult
 from toolkit.system import UserToolSystem
-from toolkit.testing import make_user
+from toolkit.testing import RecordingSink, make_user
 
 WAIT = 5  # seconds; a bound, never reached when all is well
 Timed = tuple[Clock, asyncio.AbstractEventLoop]
@@ -269,6 +269,31 @@ async def test_call_given_up_in_line_leaves_its_turn_to_others(how: str) -> None
         kit.user(make_user("cyd")).close()  # whoever comes clears away who has gone
         assert kit.factory.statistics()["users"] == 0
         assert not kit.factory.shares._left
+
+
+async def test_call_in_line_does_not_run_a_tool_that_is_removed_meanwhile() -> None:
+    """Used before or not, it is the user's no more when its turn comes (B26)."""
+    doors = Doors()
+    events = RecordingSink()
+    with kit_of(doors.tool, note, shout, max_concurrent_calls=1) as kit:
+        async with kit.user(make_user("ann"), sinks=[events]) as ann:
+            assert (await ann.execute("note")).ok
+            running = await begun(ann, "0")
+            waiting = [
+                asyncio.ensure_future(ann.execute(name, {"text": "a"}))
+                for name in ("note", "shout")
+            ]
+            await turns()
+            for name in ("note", "shout"):
+                assert ann.registry.remove(name)
+            await doors.open("ann0")
+            results = await asyncio.wait_for(asyncio.gather(*waiting), WAIT)
+            kinds = {type(result.error) for result in results}
+            assert kinds == {ToolConstructionError}
+            for result in results:
+                types = ["tool_executing", "tool_completed"]
+                assert events.types(result.call_id) == types
+            assert await all_ok([running])
 
 
 class Crowd:

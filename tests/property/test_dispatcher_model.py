@@ -134,7 +134,7 @@ class Blocks(Sum):
         self.calls += 1
         calls = self.calls
         freed = Sum.blocked[label] = threading.Event()
-        assert freed.wait(BOUND)
+        assert freed.wait(4 * BOUND)  # as long as one run of the machine
         return f"{self.owner} {label} {calls}"
 
 
@@ -250,6 +250,18 @@ class User:
     def go_on(self) -> None:
         while self.line and self.has_place():
             self.start(self.line.pop(0))
+
+
+ANY_TOOLS = st.lists(
+    st.sampled_from(sorted({*NAMES, "extra", "absent", "unfit"})),
+    min_size=1,
+    max_size=3,
+)
+WAITING_TOOLS = st.lists(
+    st.sampled_from(["guarded", *sorted(HANGING)]), min_size=1, max_size=4
+)
+TIMEOUTS = st.sampled_from([None, 5.0])
+KEYS = st.sampled_from([None, None, "one"])
 
 
 # --- the machine ----------------------------------------------------------------------
@@ -381,21 +393,39 @@ class Calls(RuleBasedStateMachine):
         self.settle()
 
     @precondition(lambda self: self.opened())
-    @rule(
-        data=st.data(),
-        tool=st.sampled_from(sorted({*NAMES, "extra", "absent", "unfit"})),
-        timeout=st.sampled_from([None, 5.0]),
-        key=st.sampled_from([None, None, "one"]),
-    )
+    @rule(data=st.data(), tools=ANY_TOOLS, timeout=TIMEOUTS, key=KEYS)
     def call(
-        self, data: st.DataObject, tool: str, timeout: float | None, key: str | None
-    ) -> None:
-        self.one_call(data, tool, timeout, key)
-
-    def one_call(
-        self, data: st.DataObject, tool: str, timeout: float | None, key: str | None
+        self,
+        data: st.DataObject,
+        tools: list[str],
+        timeout: float | None,
+        key: str | None,
     ) -> None:
         user = drawn(data, self.opened())
+        for tool in tools:
+            self.one_call(data, user, tool, timeout, key)
+
+    @precondition(lambda self: self.opened())
+    @rule(data=st.data(), tools=WAITING_TOOLS, timeout=TIMEOUTS, key=KEYS)
+    def call_what_waits(
+        self,
+        data: st.DataObject,
+        tools: list[str],
+        timeout: float | None,
+        key: str | None,
+    ) -> None:
+        user = drawn(data, self.opened())
+        for tool in tools:
+            self.one_call(data, user, tool, timeout, key)
+
+    def one_call(
+        self,
+        data: st.DataObject,
+        user: User,
+        tool: str,
+        timeout: float | None,
+        key: str | None,
+    ) -> None:
         assert user.system is not None
         self.clock.now += TICK
         self.numbers += 1
@@ -423,18 +453,6 @@ class Calls(RuleBasedStateMachine):
         else:
             self.once(call, key, timeout)
         self.settle(call)
-
-    @precondition(lambda self: self.opened())
-    @rule(
-        data=st.data(),
-        tool=st.sampled_from(["guarded", "hangs", "streams", "blocks"]),
-        timeout=st.sampled_from([None, 5.0]),
-        key=st.sampled_from([None, None, "one"]),
-    )
-    def call_what_waits(
-        self, data: st.DataObject, tool: str, timeout: float | None, key: str | None
-    ) -> None:
-        self.one_call(data, tool, timeout, key)
 
     def refuse(self, call: Call, code: str) -> None:
         call.key, call.label = None, ""  # another's
@@ -564,7 +582,9 @@ class Calls(RuleBasedStateMachine):
             user.uses["extra"] = 0
         self.settle()
 
-    @precondition(lambda self: self.opened())
+    @precondition(
+        lambda self: self.opened() and self.numbers > 4 * self.counts["close"]
+    )
     @rule(data=st.data(), gently=st.booleans())
     def close(self, data: st.DataObject, gently: bool) -> None:  # noqa: FBT001 - drawn
         user = drawn(data, self.opened())

@@ -18,11 +18,12 @@ from toolkit import (
     UserContext,
     tool,
 )
-from toolkit.agent_runs import MAX_ASKS, MAX_SHOWN_BYTES, Run
+from toolkit.agent_runs import MAX_SHOWN_BYTES, Run
 from toolkit.catalog import ListedAgent
 from toolkit.compiler import compile_tool
 from toolkit.contract import ToolContract
 from toolkit.errors import InvalidToolError
+from toolkit.live_run import MAX_ASKS
 from toolkit.naming import tool_name
 from toolkit.origin import Origin
 from toolkit.run_events import AgentEvent, RunRequest, RunRules

@@ -86,6 +86,16 @@ WRONG: Final[list[tuple[type[Any], dict[str, Any], str]]] = [
     (AuthSettings, {"max_lifetime": 60}, "auth.token_lifetime"),
     (ModelSettings, {"name": ""}, "agents.model.name"),
     (ModelSettings, {"name": "m", "max_steps": 0}, "agents.model.max_steps"),
+    *(
+        (ModelSettings, {"name": "m", "base_url": url}, "agents.model.base_url")
+        for url in (
+            "no address",
+            "ftp://x",
+            "http://[::1",
+            "http://u:p@x",
+            "http://x:y",
+        )
+    ),
     (AgentSettings, {"model": {}}, "agents.model.name"),
     (AgentSettings, {"model": "m"}, "agents.model"),
     (AgentSettings, {"default_agent": ""}, "agents.default_agent"),

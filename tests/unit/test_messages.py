@@ -211,7 +211,8 @@ def test_commands_are_immutable() -> None:
 
 
 def test_types_of_messages_are_the_nine_agreed() -> None:
-    """Send exactly these types; each has a model with its name (B27)."""
+    """Send exactly these types, and take requests for agents (S214, B27)."""
+    assert "agent_request" in COMMANDS
     assert {str(kind) for kind in MessageType} == {
         *("agent_started", "agent_thinking", "tool_executing", "tool_completed"),
         *("agent_completed", "error", "pong", "tool_registry_state", "tools_changed"),
@@ -375,6 +376,16 @@ def test_mapping_that_cannot_be_walked_is_still_written() -> None:
     """Give up one part only, whatever that part raises (B28)."""
     written = json.loads(write({"sly": Sly(a=1), "bad": "\ud800"}))
     assert written["bad"] == "?"
+
+
+def test_interrupt_of_the_process_is_not_swallowed() -> None:
+    """Let Ctrl-C end the process, also amid an object that is hard to write."""
+
+    class Interrupted(dict[str, int]):
+        items = raising(KeyboardInterrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        write({"text": "\ud800", "value": Interrupted(a=1)})
 
 
 def test_value_of_any_depth_is_written() -> None:

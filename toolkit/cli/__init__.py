@@ -12,6 +12,7 @@
                   is not found
     calling.py    call
     minting.py    token
+    serving.py    serve
 """
 
 import sys

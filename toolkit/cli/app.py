@@ -15,6 +15,7 @@ from toolkit.cli import (
     manifests,
     minting,
     options,
+    serving,
     why,
 )
 from toolkit.cli.session import Choices, parse_pairs, session
@@ -341,6 +342,45 @@ def token_command(
             lifetime=lifetime,
         )
         raise typer.Exit(minting.print_token(opened, bearer))
+
+
+@app.command(
+    "serve",
+    short_help="Serve the chat backend until it is told to stop.",
+    epilog=f"""
+\b
+Examples:
+  toolkit serve --dev --scope data:read --scope costs:read
+  TOOLKIT_AUTH__SECRET=$(cat secret) toolkit serve --host 0.0.0.0 --workers 4
+  toolkit --config production.toml serve
+
+The address goes to standard output, with --dev a token after it; logs go to standard
+error. At SIGTERM or SIGINT nobody is let in any more; runs that are under way have
+server.drain_timeout seconds to end. Without a key to verify tokens by, it does not
+start.
+
+{_STATUS}
+""",
+)
+def serve_command(
+    context: typer.Context,
+    *,
+    host: options.Host = None,
+    port: options.Port = None,
+    workers: options.Workers = None,
+    dev: options.Dev = False,
+    scope: options.Scope = None,
+) -> None:
+    """Serve agents over websockets at /ws, and over HTTP; a page at / for people."""
+    with session(context.obj) as opened:
+        asked = serving.Serving(
+            host=host,
+            port=port,
+            workers=workers,
+            is_dev=dev,
+            scopes=tuple(scope or ()),
+        )
+        raise typer.Exit(serving.serve_chat(opened, asked))
 
 
 cache = typer.Typer(no_args_is_help=True, help="The cache of what was found.")

@@ -167,3 +167,24 @@ CheckManifest = Annotated[
     bool,
     typer.Option("--check", help="Write nothing; say what differs, and exit with 1."),
 ]
+Host = Annotated[
+    str | None,
+    typer.Option("--host", metavar="ADDRESS", help="Listen here, not at server.host."),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", metavar="PORT", help="Listen here; 0 takes any port that is free."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="COUNT", help="Processes that serve."),
+]
+Dev = Annotated[
+    bool,
+    typer.Option(
+        "--dev",
+        help="Serve this machine only, with a key made at random; print a token.",
+    ),
+]

@@ -234,6 +234,7 @@ class Supervisor:
         seat = self._seats.current
         run = Run(request, seat, rules, self._edge.reason)
         seat.runs += 1
+        run.begin()  # now: the connection may end before the task has a turn
         task = asyncio.get_running_loop().create_task(run.execute())
         self._runs[run_id] = run, task
         if self._edge.watcher is not None:

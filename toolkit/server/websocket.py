@@ -1,0 +1,98 @@
+"""``/ws``: one connection, from its handshake to its end."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from toolkit.server.backend import Backend
+from toolkit.server.connections import Place
+from toolkit.server.gate import SUBPROTOCOL
+from toolkit.server.refusals import Refusal
+from toolkit.session.supervisor import TOO_SLOW, Supervisor
+
+logger = logging.getLogger(__name__)
+
+_INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
+
+
+class Chat:
+    """Serves the connections of a process."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Keep who knows of the others."""
+        self._backend = backend
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Serve one connection until it ends; nothing of it is left then."""
+        place = await self._backend.admit(websocket, with_origin=True)
+        if isinstance(place, Refusal):
+            await place.deny(websocket)
+            return
+        code, reason = _INTERNAL_ERROR, "the server made a mistake"
+        try:
+            speaks = SUBPROTOCOL in websocket.scope.get("subprotocols", ())
+            await websocket.accept(SUBPROTOCOL if speaks else None)
+            logger.info("a connection is open")
+            code, reason = await self._converse(websocket, place)
+        finally:
+            await self._end(websocket, place, code, reason)
+
+    async def _converse(self, websocket: WebSocket, place: Place) -> tuple[int, str]:
+        """Read and write until one of them ends; return what to close with."""
+        supervisor = place.supervisor
+        reader = asyncio.create_task(_read(websocket, supervisor))
+        writer = asyncio.create_task(
+            _write(websocket, supervisor, self._backend.server.slow_consumer_timeout)
+        )
+        both = {reader, writer}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in both:
+                one.cancel()
+            await asyncio.wait(both)
+        for one in both:
+            if not one.cancelled() and one.exception() is not None:
+                logger.error("a connection broke", exc_info=one.exception())
+                return _INTERNAL_ERROR, "the server made a mistake"
+        if not writer.cancelled() and not writer.result():
+            return TOO_SLOW, "the client reads too slowly"
+        return supervisor.close_code, supervisor.close_reason
+
+    async def _end(
+        self, websocket: WebSocket, place: Place, code: int, reason: str
+    ) -> None:
+        """Close the socket while all behind it ends; wait for both."""
+        leaving = asyncio.ensure_future(self._backend.leave(place, code, reason))
+        try:
+            is_gone = websocket.client_state is WebSocketState.DISCONNECTED
+            if not is_gone and code != TOO_SLOW:
+                with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
+                    async with asyncio.timeout(self._backend.server.cleanup_timeout):
+                        await websocket.close(code, reason)
+        finally:
+            await asyncio.shield(leaving)
+            logger.info("a connection is closed: %d", code)
+
+
+async def _read(websocket: WebSocket, supervisor: Supervisor) -> None:
+    """Hand on frames until the client is gone."""
+    while (message := await websocket.receive())["type"] != "websocket.disconnect":
+        text = message.get("text")
+        await supervisor.receive(message.get("bytes", b"") if text is None else text)
+
+
+async def _write(websocket: WebSocket, supervisor: Supervisor, seconds: float) -> bool:
+    """Send what there is until there is no more; return whether the client took it."""
+    try:
+        while (text := await supervisor.next_message()) is not None:
+            async with asyncio.timeout(seconds):
+                await websocket.send_text(text)
+    except WebSocketDisconnect:
+        return True  # the reader learns of it too
+    except TimeoutError:
+        return False
+    return True

@@ -26,10 +26,12 @@ from tests.serving import (
     hear,
     say,
     serving,
+    settings,
     types,
     until_empty,
 )
-from toolkit import AgentRun, tool
+from toolkit import AgentRun, Toolkit, tool
+from toolkit.server import create_app
 from toolkit.session.supervisor import Supervisor
 from toolkit.system import UserToolSystem
 
@@ -270,6 +272,31 @@ async def test_client_that_reads_nothing_is_let_go_and_neighbours_are_served() -
                 while chat.server.server_state.connections:
                     await asyncio.sleep(0)
         assert await is_well(chat)
+
+
+async def test_send_that_never_returns_is_given_up() -> None:
+    """Also where the ASGI server does not let go of such a client, the connection ends
+    with all that it had (B24, B53)."""
+    chosen = settings(slow_consumer_timeout=0.2)
+    frame = '{"type": "ping"}'
+    incoming: asyncio.Queue[Any] = asyncio.Queue()
+    incoming.put_nowait({"type": "websocket.connect"})
+    incoming.put_nowait({"type": "websocket.receive", "text": frame})
+    sent: list[str] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.send":
+            await asyncio.Event().wait()
+
+    headers = [(b"authorization", bearer("ann")["authorization"].encode())]
+    scope = {"type": "websocket", "path": "/ws", "query_string": b""}
+    with Toolkit(chosen, objects=[add], agents=[Triage]) as kit:
+        app = create_app(kit=kit)
+        async with app.router.lifespan_context(app), asyncio.timeout(SOON):
+            await app({**scope, "headers": headers}, incoming.get, send)
+        assert sent == ["websocket.accept", "websocket.send"]
+        assert kit.factory.registry_count("ann") == 0
 
 
 async def test_peer_that_is_gone_without_a_word_is_noticed() -> None:

@@ -59,7 +59,8 @@ TAMPERED: dict[str, Callable[[], str]] = {
 
 async def test_user_connects_asks_and_sees_the_five_events() -> None:
     """A user with a token connects, asks, gets five true events and leaves nothing
-    (S4, S15, S59, S60, S63-S66, S68, S69, S71, S73-S75, S113, S179-S182)."""
+    (S4, S15, S59, S60, S63-S66, S68, S69, S71, S73-S75, S113, S179-S182).
+    """
     async with serving() as chat:
         async with chat.connect("ann") as client:
             heard = await ask(client, 'add {"left": 20, "right": 22}')
@@ -72,7 +73,8 @@ async def test_user_connects_asks_and_sees_the_five_events() -> None:
 
 async def test_token_goes_in_a_subprotocol_where_no_header_can_be_set() -> None:
     """A browser shows its token as a subprotocol; the answer names the protocol and
-    never the token (S58, B62)."""
+    never the token (S58, B62).
+    """
     async with (
         serving() as chat,
         chat.connect(subprotocols=["toolkit.v1", f"bearer.{token('ann')}"]) as client,
@@ -85,7 +87,8 @@ async def test_token_goes_in_a_subprotocol_where_no_header_can_be_set() -> None:
 @pytest.mark.parametrize("what", TAMPERED)
 async def test_tampered_token_is_refused_before_the_socket_opens(what: str) -> None:
     """Each way to tamper with a token ends in 401 before accept; nothing is made for
-    it (S58, B61, B64)."""
+    it (S58, B61, B64).
+    """
     bad = TAMPERED[what]()
     async with serving() as chat:
         with pytest.raises(InvalidStatus) as refused:
@@ -103,7 +106,8 @@ async def test_tampered_token_is_refused_before_the_socket_opens(what: str) -> N
 
 async def test_public_key_is_no_secret() -> None:
     """A token signed with the text of a public key as if that were a secret is refused
-    by a server that verifies by that key (B61)."""
+    by a server that verifies by that key (B61).
+    """
     from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
 
@@ -140,7 +144,8 @@ async def test_nothing_in_the_address_opens_the_door(path: str) -> None:
 @pytest.mark.parametrize("name", ["token", "access_token", "JWT"])
 async def test_token_in_the_address_is_refused_by_name(name: str) -> None:
     """A token in the query is refused, though it is a good one: addresses are logged
-    (B62)."""
+    (B62).
+    """
     async with serving() as chat:
         with pytest.raises(InvalidStatus) as refused:
             await chat.connect("ann", path=f"/ws?{name}={token('ann')}")
@@ -194,7 +199,8 @@ async def test_user_in_the_body_changes_nothing() -> None:
 
 async def test_another_token_on_an_open_connection_keeps_it_open() -> None:
     """A connection goes on with a new token of the same user, never of another
-    (B38)."""
+    (B38).
+    """
     async with serving() as chat, chat.connect("ann") as client:
         await say(client, "authenticate", token=token("bob"))
         assert (await hear(client))["code"] == "another_user"
@@ -226,7 +232,9 @@ def test_application_without_a_key_is_not_made() -> None:
 async def test_nobody_waits_for_the_start() -> None:
     """A newcomer is told at once that the server is not ready yet (B51, B53)."""
     app = create_app(settings())
-    answers = await handshake(app, [(b"authorization", f"Bearer {token('ann')}")])
+    answers = await handshake(
+        app, [(b"authorization", f"Bearer {token('ann')}".encode())]
+    )
     assert answers[0]["status"] == 503
     assert json.loads(answers[1]["body"])["code"] == "not_ready"
 
@@ -240,7 +248,8 @@ async def test_server_that_cannot_deny_closes_with_the_right_code(
     headers: list[tuple[bytes, bytes]], *, is_started: bool, code: int
 ) -> None:
     """Where the ASGI server knows no denial, the close code says whose fault it is
-    (B64)."""
+    (B64).
+    """
     with Toolkit(settings(), objects=[add]) as kit:
         app = create_app(kit=kit)
         if is_started:

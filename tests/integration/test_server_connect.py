@@ -232,7 +232,9 @@ def test_application_without_a_key_is_not_made() -> None:
 async def test_nobody_waits_for_the_start() -> None:
     """A newcomer is told at once that the server is not ready yet (B51, B53)."""
     app = create_app(settings())
-    answers = await handshake(app, [(b"authorization", f"Bearer {token('ann')}")])
+    answers = await handshake(
+        app, [(b"authorization", f"Bearer {token('ann')}".encode())]
+    )
     assert answers[0]["status"] == 503
     assert json.loads(answers[1]["body"])["code"] == "not_ready"
 

@@ -22,6 +22,7 @@ from tests.serving import (
     settings,
     token,
     types,
+    until,
     until_empty,
 )
 from toolkit import Toolkit, tool
@@ -70,7 +71,8 @@ async def test_run_over_http_tells_the_same_events() -> None:
 
 async def test_client_that_hangs_up_cancels_its_run() -> None:
     """Who closes the request has its run given up at once, not at the next event (S50,
-    B50)."""
+    B50).
+    """
     started, ended = asyncio.Event(), asyncio.Event()
 
     @tool
@@ -257,16 +259,16 @@ async def test_server_that_starts_discovers_in_a_thread_and_closes_what_it_made(
     None
 ):
     """Discovery blocks nobody: the process is alive meanwhile, and ready after it; the
-    toolkit is closed at the end (B52, B53)."""
+    toolkit is closed at the end (B52, B53).
+    """
     app = create_app(settings())
     backend: Backend = getattr(app.state, STATE)
     async with app.router.lifespan_context(app), local(app) as http:
         assert (await http.get("/health/live")).status_code == 200
         assert (await http.get("/health/ready")).status_code == 503
-        async with asyncio.timeout(SOON):
-            while backend.kit is None:
-                await asyncio.sleep(0)
+        await until(lambda: backend.kit is not None)
         kit = backend.kit
+        assert kit is not None
         assert not kit.factory.is_closed
     assert kit.factory.is_closed
 
@@ -281,9 +283,7 @@ async def test_discovery_that_fails_is_told_and_nobody_let_in(
     app = create_app(broken)
     async with app.router.lifespan_context(app), local(app) as http:
         backend: Backend = getattr(app.state, STATE)
-        async with asyncio.timeout(SOON):
-            while backend.start_error is None:
-                await asyncio.sleep(0)
+        await until(lambda: backend.start_error is not None)
         answer = await http.get("/health")
         assert answer.status_code == 503
         assert answer.json()["issues"][0]["code"] == "start_failed"
@@ -314,7 +314,8 @@ async def numbers(chat: Running) -> dict[str, float]:
 
 async def test_metrics_tell_how_well_connections_and_runs_went() -> None:
     """Connections, answers, users at once and registry errors are exported as rates,
-    from what really happened (S62, S128, S143-S146, S196)."""
+    from what really happened (S62, S128, S143-S146, S196).
+    """
     async with serving() as chat:
         assert (await numbers(chat))["toolkit_connection_success_rate_percent"] != 100
         async with chat.connect("ann") as client, chat.connect("bob") as other:

@@ -32,17 +32,32 @@ ARGUMENTS = (
 )
 RESULT = '{"text":"tea to Ulm","total":23.25}'
 FIVE = [
-    HEAD % ("agent_started", '"agent":"bench_agent","data":{"agent":"bench_agent",'
-            '"message_chars":9}'),
-    HEAD % ("agent_thinking", '"thought":"adding up the order","data":{"agent":'
-            '"bench_agent","thought":"adding up the order","step":1}'),
+    HEAD
+    % (
+        "agent_started",
+        '"agent":"bench_agent","data":{"agent":"bench_agent","message_chars":9}',
+    ),
+    HEAD
+    % (
+        "agent_thinking",
+        '"thought":"adding up the order","data":{"agent":'
+        '"bench_agent","thought":"adding up the order","step":1}',
+    ),
     HEAD % ("tool_executing", f'{CALL},"data":{{{CALL},"arguments":{ARGUMENTS}}}'),
-    HEAD % ("tool_completed", f'{CALL},"ok":true,"data":{{{CALL},"ok":true,'
-            '"seconds":0.000123456,"truncated":false,"error_code":"","error":null,'
-            f'"result":{RESULT}}}'),
-    HEAD % ("agent_completed", '"result":"add it up: True","data":{"agent":'
-            '"bench_agent","result":"add it up: True","details":null,'
-            '"seconds":0.000123456,"tool_calls":1}'),
+    HEAD
+    % (
+        "tool_completed",
+        f'{CALL},"ok":true,"data":{{{CALL},"ok":true,'
+        '"seconds":0.000123456,"truncated":false,"error_code":"","error":null,'
+        f'"result":{RESULT}}}',
+    ),
+    HEAD
+    % (
+        "agent_completed",
+        '"result":"add it up: True","data":{"agent":'
+        '"bench_agent","result":"add it up: True","details":null,'
+        '"seconds":0.000123456,"tool_calls":1}',
+    ),
 ]
 
 
@@ -72,7 +87,9 @@ async def ready(_: Request) -> PlainTextResponse:
 def main(core: int) -> None:
     """Serve on one core until told to stop."""
     pin(core)
-    app = Starlette(routes=[WebSocketRoute("/ws", serve), Route("/health/ready", ready)])
+    app = Starlette(
+        routes=[WebSocketRoute("/ws", serve), Route("/health/ready", ready)]
+    )
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(BACKLOG)

@@ -52,11 +52,20 @@ def events(runs: int) -> Iterator[Table]:
         asyncio.run(_events((floor, ours), runs, rows))
     share = ratio(rows, CPU[1], CPU[0])
     checks = [
-        Check("of the floor, by processor time", share, LEAST_EVENTS, "x", is_least=True),
-        Check("of the floor, by the clock", ratio(rows, WALL[1], WALL[0]), 0.0, "x",
-              is_judged=False),
+        Check(
+            "of the floor, by processor time", share, LEAST_EVENTS, "x", is_least=True
+        ),
+        Check(
+            "of the floor, by the clock",
+            ratio(rows, WALL[1], WALL[0]),
+            0.0,
+            "x",
+            is_judged=False,
+        ),
     ]
-    yield Table("events with a real tool, all five of each run", "a second", rows, checks)
+    yield Table(
+        "events with a real tool, all five of each run", "a second", rows, checks
+    )
 
 
 async def _events(servers: Sequence[Server], runs: int, rows: Figures) -> None:
@@ -130,8 +139,13 @@ def connecting(runs: int) -> Iterator[Table]:
     checks = [
         Check("p50, times the floor", ratio(rows, *MEDIAN[::-1]), MOST_P50, "x"),
         Check("p99, times the floor", ratio(rows, *SLOW[::-1]), MOST_P99, "x"),
-        Check("processor time of a connection, times the floor",
-              ratio(rows, *CONNECT_CPU[::-1]), 0.0, "x", is_judged=False),
+        Check(
+            "processor time of a connection, times the floor",
+            ratio(rows, *CONNECT_CPU[::-1]),
+            0.0,
+            "x",
+            is_judged=False,
+        ),
     ]
     yield Table("connect, authenticate, ask: the first event", "ms", rows, checks)
 

@@ -120,12 +120,22 @@ class HttpProtocol(_Impatient, AutoHTTPProtocol):  # type: ignore[misc, valid-ty
         super().connection_made(transport)
         backend: Backend = self.app_state[STATE]
         seconds = backend.server.slow_consumer_timeout
-        asyncio.get_running_loop().call_later(seconds, self._expect_request)
+        loop = asyncio.get_running_loop()
+        self._first = loop.call_later(seconds, self._expect_request)
 
     def _expect_request(self) -> None:
-        is_upgraded = self.transport.get_protocol() is not self
-        if self.cycle is None and not is_upgraded:
+        if self.cycle is None:
             self.transport.abort()
+
+    def handle_websocket_upgrade(self, *args: Any) -> None:  # noqa: ANN401 - uvicorn's
+        """Hand the connection on, and be forgotten."""
+        self._first.cancel()
+        super().handle_websocket_upgrade(*args)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        super().connection_lost(exc)
+        self._first.cancel()
 
     def shutdown(self) -> None:
         """Let the response under way end."""

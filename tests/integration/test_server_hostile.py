@@ -34,6 +34,7 @@ from tests.serving import (
 )
 from toolkit import AgentRun, Toolkit, tool
 from toolkit.server import create_app
+from toolkit.server.serve import HttpProtocol
 from toolkit.session.supervisor import Supervisor
 from toolkit.system import UserToolSystem
 
@@ -374,3 +375,10 @@ async def test_connection_that_ends_idle_leaves_nothing(
             leave(client)
         await until_empty(chat)
         assert kit.factory.registry_count("ann") == 0
+
+
+async def test_connection_leaves_nothing_of_its_request_behind() -> None:
+    """What read the handshake is gone once the socket speaks another protocol (S50)."""
+    async with serving() as chat, chat.connect("ann") as client:
+        assert types(await ask(client, 'add {"left": 1, "right": 2}')) == FIVE
+        assert live(HttpProtocol) == 0

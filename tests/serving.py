@@ -158,8 +158,8 @@ def types(messages: Iterable[Mapping[str, Any]]) -> list[str]:
     return [str(one["type"]) for one in messages]
 
 
-async def until_empty(backend: Backend) -> None:
-    """Wait until nobody is connected any more."""
+async def until_empty(chat: Running) -> None:
+    """Wait until nobody is connected any more, and whoever served them is done."""
     async with asyncio.timeout(SOON):
-        while len(backend.connections):
+        while len(chat.backend.connections) or chat.server.server_state.tasks:
             await asyncio.sleep(0)

@@ -67,7 +67,7 @@ async def test_user_connects_asks_and_sees_the_five_events() -> None:
         assert types(heard) == FIVE
         assert heard[-1]["result"] == "add says 42, to ann"
         assert [one["sequence"] for one in heard] == [1, 2, 3, 4, 5]
-        await until_empty(chat.backend)
+        await until_empty(chat)
         assert client.close_code == 1000
 
 

@@ -176,7 +176,8 @@ async def test_operator_starts_it_users_chat_and_it_stops(
 ) -> None:
     """Installed packages are served to users with tokens, with a real side effect, and
     the log has each connection and no secret (S4, S20, S58-S60, S63-S66, S68, S69,
-    S71-S75, S83-S85, S105-S110, S137, S138, S142, S192, B62, B66)."""
+    S71-S75, S83-S85, S105-S110, S137, S138, S142, S192, B62, B66).
+    """
     async with serve(site, tmp_path) as served:
         await served.ready()
         started = time.monotonic()
@@ -208,7 +209,8 @@ async def test_stop_lets_runs_under_way_end_and_nobody_in(
     site: Path, tmp_path: Path
 ) -> None:
     """At SIGTERM under load every run still ends with its answer, newcomers are
-    refused, connections are closed with 1001 (S75, S185, B44, B50)."""
+    refused, connections are closed with 1001 (S75, S185, B44, B50).
+    """
     async with serve(site, tmp_path) as served:
         await served.ready()
         file = tmp_path / "go"
@@ -232,7 +234,8 @@ async def test_stop_lets_runs_under_way_end_and_nobody_in(
 
 async def test_stop_does_not_wait_for_ever(site: Path, tmp_path: Path) -> None:
     """A run that does not end is given up after the time to drain, and its user is
-    told (B30, B53)."""
+    told (B30, B53).
+    """
     limit = {"TOOLKIT_SERVER__DRAIN_TIMEOUT": "0.3"}
     async with serve(site, tmp_path, **limit) as served:
         await served.ready()
@@ -250,7 +253,8 @@ async def test_killed_server_starts_again_at_the_same_place(
     site: Path, tmp_path: Path
 ) -> None:
     """After kill -9 nothing is in the way of a new start, and users come back with the
-    same token (S51, S149, S186)."""
+    same token (S51, S149, S186).
+    """
     async with serve(site, tmp_path) as served:
         await served.ready()
         client = await served.connect("ann")
@@ -332,7 +336,8 @@ async def test_development_server_makes_a_key_of_its_own(
     site: Path, tmp_path: Path
 ) -> None:
     """--dev prints where it is and a token that works; a token of the configured secret
-    does not (B61)."""
+    does not (B61).
+    """
     async with serve(site, tmp_path, "--dev", lines=2) as served:
         await served.ready()
         (token,) = served.more

@@ -105,7 +105,8 @@ async def test_message_that_is_wrong_is_answered_and_the_connection_goes_on(
     frame: str, code: str
 ) -> None:
     """What is wrong with one message is said, and the next one is served (S55, S173,
-    B10)."""
+    B10).
+    """
     async with serving() as chat, chat.connect("ann") as client:
         await client.send(frame)
         told = await hear(client)
@@ -143,7 +144,8 @@ class Alive:
 async def test_disconnect_in_the_middle_of_a_call_leaves_nothing() -> None:
     """Who leaves while a tool runs has it given up, all ended within seconds, and no
     object of the connection left; they come back as if new (S12, S50, S51, S176, S187,
-    S216, B41, B42, B50)."""
+    S216, B41, B42, B50).
+    """
     started, ended = asyncio.Event(), asyncio.Event()
 
     @tool
@@ -184,7 +186,8 @@ def live(kind: type) -> int:
 
 async def test_many_connections_that_end_at_any_moment_leave_nothing() -> None:
     """A hundred connections that are cut at random moments leave no supervisor, no
-    system and no place (S51, S187, B41, B43, B47, B48)."""
+    system and no place (S51, S187, B41, B43, B47, B48).
+    """
     chance = random.Random(5)  # noqa: S311 - the same moments each time
     async with serving(connects_per_minute=100_000, messages_per_minute=10_000) as chat:
 
@@ -258,7 +261,8 @@ def masked(text: str) -> bytes:
 
 async def test_client_that_reads_nothing_is_let_go_and_neighbours_are_served() -> None:
     """A reader that stopped costs a bounded queue and is let go in time, though its
-    agent would tell for ever (S141, S185, B24, B53)."""
+    agent would tell for ever (S141, S185, B24, B53).
+    """
     async with serving(add, agents=(Triage, Flood), slow_consumer_timeout=0.3) as chat:
         async with raw(chat, "ann") as sock:
             frame = '{"type":"agent_request","agent":"flood_agent","message":"x"}'
@@ -283,7 +287,8 @@ async def test_peer_that_is_gone_without_a_word_is_noticed() -> None:
 
 async def test_agent_that_breaks_ends_in_an_error_and_no_silence() -> None:
     """An agent that raises ends its run with an error that keeps its text back; the
-    connection and the server go on (S54, B26, B30)."""
+    connection and the server go on (S54, B26, B30).
+    """
 
     class Broken:
         """Breaks."""

@@ -70,7 +70,8 @@ async def test_run_over_http_tells_the_same_events() -> None:
 
 async def test_client_that_hangs_up_cancels_its_run() -> None:
     """Who closes the request has its run given up at once, not at the next event (S50,
-    B50)."""
+    B50).
+    """
     started, ended = asyncio.Event(), asyncio.Event()
 
     @tool
@@ -257,7 +258,8 @@ async def test_server_that_starts_discovers_in_a_thread_and_closes_what_it_made(
     None
 ):
     """Discovery blocks nobody: the process is alive meanwhile, and ready after it; the
-    toolkit is closed at the end (B52, B53)."""
+    toolkit is closed at the end (B52, B53).
+    """
     app = create_app(settings())
     backend: Backend = getattr(app.state, STATE)
     async with app.router.lifespan_context(app), local(app) as http:
@@ -314,7 +316,8 @@ async def numbers(chat: Running) -> dict[str, float]:
 
 async def test_metrics_tell_how_well_connections_and_runs_went() -> None:
     """Connections, answers, users at once and registry errors are exported as rates,
-    from what really happened (S62, S128, S143-S146, S196)."""
+    from what really happened (S62, S128, S143-S146, S196).
+    """
     async with serving() as chat:
         assert (await numbers(chat))["toolkit_connection_success_rate_percent"] != 100
         async with chat.connect("ann") as client, chat.connect("bob") as other:

@@ -55,7 +55,8 @@ def code_of(refused: pytest.ExceptionInfo[InvalidStatus]) -> tuple[int, str]:
 
 async def test_one_user_too_many_times_is_refused_and_nobody_evicted() -> None:
     """A user's connection beyond the limit is refused; the older ones, and the run in
-    one of them, go on; a place that is given back is free at once (B43, B44)."""
+    one of them, go on; a place that is given back is free at once (B43, B44).
+    """
     gate = Gate()
     async with serving(gate.tool, max_connections_per_user=2) as chat:
         async with chat.connect("ann") as first, chat.connect("ann"):
@@ -124,7 +125,8 @@ async def test_flood_of_messages_is_told_to_wait_on_all_connections_of_its_user(
     None
 ):
     """Messages are counted by user: a second connection, or HTTP, is no way around it,
-    and other users are served (S184)."""
+    and other users are served (S184).
+    """
     async with serving(messages_per_minute=5) as chat:
         async with chat.connect("ann") as client:
             for _ in range(20):
@@ -187,7 +189,8 @@ class Slow:
 
 async def test_run_that_never_answers_ends_at_its_deadline() -> None:
     """A run that hangs says that it is alive, then ends in an error, exactly once (S72,
-    S112, B30, B31)."""
+    S112, B30, B31).
+    """
     async with (
         serving(add, agents=(Triage, Slow), heartbeat=0.05, run_timeout=0.3) as chat,
         chat.connect("ann") as client,

@@ -39,7 +39,8 @@ class Notebook:
 async def test_users_who_connect_at_once_each_have_their_own_registry() -> None:
     """Twenty users connect and ask at the same moment: all are answered, each from a
     registry of their own, without any conflict (S3, S7, S8, S13, S47, S49, S67, S70,
-    S114-S116, S130, S140, S145, S171-S175, S178, S183, S184, S201, B32-B35)."""
+    S114-S116, S130, S140, S145, S171-S175, S178, S183, S184, S201, B32-B35).
+    """
     async with serving(Notebook) as chat:
         ready = asyncio.Barrier(20)
 
@@ -69,7 +70,8 @@ async def test_users_who_connect_at_once_each_have_their_own_registry() -> None:
 
 async def test_second_connection_of_a_user_has_a_scope_of_its_own() -> None:
     """Two connections of one user have two registries, and each ends with its own
-    connection (S47, S49, S51, B13)."""
+    connection (S47, S49, S51, B13).
+    """
     async with serving(Notebook) as chat:
         async with chat.connect("ann") as first:
             async with chat.connect("ann") as second:
@@ -144,7 +146,8 @@ async def test_nobody_can_cancel_the_run_of_another() -> None:
 
 async def test_events_tell_what_the_tool_really_did() -> None:
     """A tool event's call is the one that the tool saw, and its side effect is there
-    (S20, S77-S81, B21, B25)."""
+    (S20, S77-S81, B21, B25).
+    """
     seen: list[str] = []
 
     @tool
@@ -166,7 +169,8 @@ async def test_events_tell_what_the_tool_really_did() -> None:
 
 async def test_sessions_one_after_the_other_stay_reliable() -> None:
     """Session after session of one user works, each from the beginning (S131, S149,
-    S186, S190)."""
+    S186, S190).
+    """
     async with serving(Notebook) as chat:
         for _ in range(10):
             async with chat.connect("ann") as client:
@@ -178,7 +182,8 @@ async def test_sessions_one_after_the_other_stay_reliable() -> None:
 
 async def test_registry_of_a_connection_tells_its_own_state() -> None:
     """A client can ask for its registry: an id, its health, no schema in it (S48, S54,
-    S94, S95, S97)."""
+    S94, S95, S97).
+    """
     async with (
         serving() as chat,
         chat.connect("ann") as client,

@@ -167,7 +167,7 @@ def types(messages: Iterable[Mapping[str, Any]]) -> list[str]:
 async def until(is_so: Callable[[], bool]) -> None:
     """Let everything else go on until something is so."""
     async with asyncio.timeout(SOON):
-        while not is_so():  # noqa: ASYNC110 - nobody tells when it is
+        while not is_so():  # noqa: ASYNC110 - nobody announces it; bounded above
             await asyncio.sleep(0)
 
 

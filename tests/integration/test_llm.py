@@ -24,8 +24,9 @@ from toolkit import (
     Toolkit,
     tool,
 )
-from toolkit.agent_runs import LiveRun, Run
+from toolkit.agent_runs import Run
 from toolkit.backend_settings import AgentSettings, ModelSettings, ServerSettings
+from toolkit.live_run import LiveRun
 from toolkit.llm import make_reasoner, reasoner_from
 from toolkit.llm.reasoning import MAX_RESULT_BYTES, MAX_THOUGHT_CHARS, ModelReasoner
 from toolkit.session.edge import Edge

@@ -22,6 +22,7 @@ from tests.serving import (
     settings,
     token,
     types,
+    until,
     until_empty,
 )
 from toolkit import Toolkit, tool
@@ -130,7 +131,7 @@ async def test_run_over_http_needs_a_token() -> None:
 
 
 async def test_agent_that_is_not_there_is_answered_by_the_default_one() -> None:
-    """A name that no agent has goes to the default agent, also over HTTP (S117)."""
+    """A name that no agent has goes to the default agent, also over HTTP."""
     async with serving() as chat, chat.http("ann") as http:
         answer = await http.post(
             "/agents/nobody/runs", json={"message": 'add {"left": 1, "right": 2}'}
@@ -265,10 +266,9 @@ async def test_server_that_starts_discovers_in_a_thread_and_closes_what_it_made(
     async with app.router.lifespan_context(app), local(app) as http:
         assert (await http.get("/health/live")).status_code == 200
         assert (await http.get("/health/ready")).status_code == 503
-        async with asyncio.timeout(SOON):
-            while backend.kit is None:
-                await asyncio.sleep(0)
+        await until(lambda: backend.kit is not None)
         kit = backend.kit
+        assert kit is not None
         assert not kit.factory.is_closed
     assert kit.factory.is_closed
 
@@ -283,9 +283,7 @@ async def test_discovery_that_fails_is_told_and_nobody_let_in(
     app = create_app(broken)
     async with app.router.lifespan_context(app), local(app) as http:
         backend: Backend = getattr(app.state, STATE)
-        async with asyncio.timeout(SOON):
-            while backend.start_error is None:
-                await asyncio.sleep(0)
+        await until(lambda: backend.start_error is not None)
         answer = await http.get("/health")
         assert answer.status_code == 503
         assert answer.json()["issues"][0]["code"] == "start_failed"

@@ -150,7 +150,7 @@ def test_run_that_resists_the_end_of_its_connection_is_lost() -> None:
 def test_registry_errors_are_counted_by_thousand_requests() -> None:
     """Calls that fail at the registry count; a name that nobody has does not (S146)."""
     counts = Counts(Clock())
-    for code in (sorted(registry_codes())[0], ToolNotFoundError.code, "tool_error"):
+    for code in (min(registry_codes()), ToolNotFoundError.code, "tool_error"):
         counts(
             ToolEvent(
                 type=EventType.TOOL_COMPLETED,

@@ -30,9 +30,10 @@ def create_app(
     Args:
         settings: What the operator decided; by default the toolkit's own, else
             `Settings.load()`.
-        kit: Where tools and agents come from; whoever made it closes it. Without one,
-            the installed packages are discovered in a thread, while newcomers are told
-            to come back, and closed at the end.
+        kit: Where tools and agents come from; whoever made it closes it, and gives it
+            the sinks that count its calls. Without one, the installed packages are
+            discovered in a thread, while newcomers are told to come back, and closed at
+            the end.
         reload: Reads the settings again when an administrator asks for it; what it
             raises of ours is their answer. By default `Settings.load` if nothing else
             was given here, else the settings stay as they are.

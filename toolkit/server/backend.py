@@ -59,6 +59,7 @@ class Backend:
         self.counts = Counts()
         self.metrics = PrometheusMetrics()
         self.metrics.add(self.counts.numbers)
+        self.metrics.add(self.connections.numbers)
         self.health = Health(self)
         self.kit: Toolkit | None = None
         self.start_error: BaseException | None = None

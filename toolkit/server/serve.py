@@ -92,6 +92,18 @@ class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
 class HttpProtocol(_Impatient, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """uvicorn's protocol for HTTP, likewise: a response under way is a run."""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for a request, but not for ever; uvicorn itself would."""
+        super().connection_made(transport)
+        backend: Backend = self.app_state[STATE]
+        seconds = backend.server.slow_consumer_timeout
+        asyncio.get_running_loop().call_later(seconds, self._expect_request)
+
+    def _expect_request(self) -> None:
+        is_upgraded = self.transport.get_protocol() is not self
+        if self.cycle is None and not is_upgraded:
+            self.transport.abort()
+
     def shutdown(self) -> None:
         """Let the response under way end."""
         backend: Backend = self.app_state[STATE]

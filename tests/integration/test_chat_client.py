@@ -93,7 +93,6 @@ async def test_server_that_never_answers_ends_at_the_deadline() -> None:
     """Connecting and asking both end in time where the other side is silent
     (S61, S112).
     """
-
     with socket.create_server(("127.0.0.1", 0)) as nobody:  # accepts nothing
         host, port = nobody.getsockname()
         with pytest.raises(ChatFailedError) as failed:

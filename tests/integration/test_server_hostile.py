@@ -66,7 +66,7 @@ async def closed_with(client: Any) -> int:
 async def test_frame_that_breaks_the_protocol_closes_with_its_code(
     frame: str | bytes, code: int
 ) -> None:
-    """A binary or oversized frame ends that connection, with the code for it (S55)."""
+    """A binary or oversized frame ends that connection, with the code for it."""
     async with serving(max_message_bytes=2000) as chat:
         async with chat.connect("ann") as client:
             await client.send(frame)
@@ -104,9 +104,7 @@ async def test_text_that_is_not_utf8_closes_with_its_code() -> None:
 async def test_message_that_is_wrong_is_answered_and_the_connection_goes_on(
     frame: str, code: str
 ) -> None:
-    """What is wrong with one message is said, and the next one is served (S55, S173,
-    B10).
-    """
+    """What is wrong with one message is said, and the next one is served (B10)."""
     async with serving() as chat, chat.connect("ann") as client:
         await client.send(frame)
         told = await hear(client)
@@ -186,7 +184,7 @@ def live(kind: type) -> int:
 
 async def test_many_connections_that_end_at_any_moment_leave_nothing() -> None:
     """A hundred connections that are cut at random moments leave no supervisor, no
-    system and no place (S51, S187, B41, B43, B47, B48).
+    system and no place (S51, S187, B41, B43, B47).
     """
     chance = random.Random(5)  # noqa: S311 - the same moments each time
     async with serving(connects_per_minute=100_000, messages_per_minute=10_000) as chat:
@@ -261,7 +259,7 @@ def masked(text: str) -> bytes:
 
 async def test_client_that_reads_nothing_is_let_go_and_neighbours_are_served() -> None:
     """A reader that stopped costs a bounded queue and is let go in time, though its
-    agent would tell for ever (S141, S185, B24, B53).
+    agent would tell for ever (B24, B53).
     """
     async with serving(add, agents=(Triage, Flood), slow_consumer_timeout=0.3) as chat:
         async with raw(chat, "ann") as sock:

@@ -22,6 +22,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S12": "A registry lives as long as its scope, and is cleaned up with it.",
     "S13": "No race and no sharing: two users never have the same tool instance.",
     "S14": "The words of the old failure cannot be produced.",
+    "S15": "A person talks to agents over a websocket.",
     # how it is tested
     "S16": "Tests use the real components, not stand-ins for them.",
     "S17": "Tests look at what a user gets, not only at internals.",
@@ -113,6 +114,10 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S170": "With the clean-up alone, what it remedies passes.",
     "S172": "No making of a supervisor times out.",
     "S173": "No request to an agent fails for the state of a registry.",
+    "S179": "A person connects from a browser.",
+    "S180": "A person asks, and the question arrives.",
+    "S181": "A person reads an answer worth having.",
+    "S182": "A person sees all five events of a run.",
     "S199": "A real question about a real bill gets a plan worth having.",
     # components by name
     "S203": "ToolRegistry exists.",

@@ -37,6 +37,7 @@ export class Connection extends EventTarget {
   #timer = 0;
   #pinger = 0;
   #isAnswered = true;
+  #attempt = 0; // grows when what is under way no longer counts
   #last = null; // the last error that ended a connection
   who = null;
 
@@ -74,7 +75,7 @@ export class Connection extends EventTarget {
 
   /** Try again at once, if it is lost. */
   retry() {
-    if (!this.#token || this.#socket) return;
+    if (!this.#timer) return;
     clearTimeout(this.#timer);
     this.#reopen();
   }
@@ -82,6 +83,8 @@ export class Connection extends EventTarget {
   /** End it, and forget the token. */
   close() {
     clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#attempt += 1;
     this.#token = "";
     this.#drop()?.close(1000);
   }
@@ -127,10 +130,12 @@ export class Connection extends EventTarget {
   }
 
   async #reopen() {
+    const attempt = this.#attempt;
+    this.#timer = 0;
     try {
       await this.#open();
     } catch (error) {
-      if (error.code === "given_up") return;
+      if (attempt !== this.#attempt) return;
       if (SIGN_IN_AGAIN.has(error.status)) this.#end(error.code, error.message);
       else this.#wait(error.message, error.retryAfter);
     }

@@ -9,14 +9,38 @@ const HEADING = /^ {0,3}(#{1,6}) +(.*)$/;
 const RULE = /^ {0,3}([-*_])( *\1){2,} *$/;
 const ITEM = /^( *)([-*+]|\d{1,9}[.)]) +(.*)$/;
 const QUOTE = /^ {0,3}> ?(.*)$/;
+const NUMBER = /^(-|[-+]?[\d.,]+( ?(%|[A-Z]{3}))?)?$/; // 7, +1,200.50 USD, 3.1 %, or none
 const DIVIDER = /^ *\|?( *:?-+:? *\|)+( *:?-+:? *)?$/;
+
+/** Lines that are read once, from the first to the last. */
+class Lines {
+  #all;
+  #at = 0;
+
+  constructor(text) {
+    this.#all = text.split(/\r?\n/);
+  }
+
+  get areLeft() {
+    return this.#at < this.#all.length;
+  }
+
+  peek(ahead = 0) {
+    return this.#all[this.#at + ahead] ?? "";
+  }
+
+  next() {
+    this.#at += 1;
+    return this.#all[this.#at - 1] ?? "";
+  }
+}
 
 /** Return a fragment that shows the text. */
 export function render(text, depth = 0) {
-  const lines = text.replaceAll("\r\n", "\n").split("\n");
+  const lines = new Lines(text);
   const shown = document.createDocumentFragment();
-  while (lines.length > 0) {
-    if (lines[0].trim() === "") lines.shift();
+  while (lines.areLeft) {
+    if (lines.peek().trim() === "") lines.next();
     else shown.append(block(lines, depth));
   }
   return shown;
@@ -24,17 +48,17 @@ export function render(text, depth = 0) {
 
 /** Take the lines of one block; return its element. */
 function block(lines, depth) {
-  const line = lines[0];
+  const line = lines.peek();
   if (FENCE.test(line)) return fenced(lines);
   const heading = HEADING.exec(line);
   if (heading) {
-    lines.shift();
+    lines.next();
     // the page has h1, and the question above is h2
     const level = Math.min(heading[1].length + 2, 6);
     return inline(make(`h${level}`), heading[2].replace(/ +#+ *$/, ""));
   }
   if (RULE.test(line)) {
-    lines.shift();
+    lines.next();
     return make("hr");
   }
   if (isTable(lines)) return table(lines);
@@ -44,28 +68,28 @@ function block(lines, depth) {
 }
 
 function fenced(lines) {
-  const [, mark] = FENCE.exec(lines.shift());
+  const [, mark] = FENCE.exec(lines.next());
   const code = [];
-  while (lines.length > 0 && !lines[0].trim().startsWith(mark)) code.push(lines.shift());
-  lines.shift();
+  while (lines.areLeft && !lines.peek().trim().startsWith(mark)) code.push(lines.next());
+  lines.next();
   return make("pre", { tabIndex: 0 }, make("code", {}, code.join("\n")));
 }
 
 function quote(lines, depth) {
   const inner = [];
-  while (lines.length > 0 && QUOTE.test(lines[0])) inner.push(QUOTE.exec(lines.shift())[1]);
+  while (lines.areLeft && QUOTE.test(lines.peek())) inner.push(QUOTE.exec(lines.next())[1]);
   return make("blockquote", {}, render(inner.join("\n"), depth + 1));
 }
 
 function list(lines, depth) {
-  const [, indent, mark] = ITEM.exec(lines[0]);
+  const [, indent, mark] = ITEM.exec(lines.peek());
   const isOrdered = /\d/.test(mark);
   const shown = make(isOrdered ? "ol" : "ul");
   if (isOrdered) shown.start = Number.parseInt(mark, 10);
   for (let item = next(); item; item = next()) {
     const inner = [item[3]];
-    lines.shift();
-    while (lines.length > 0 && belongs(indent.length)) inner.push(undent(lines.shift()));
+    lines.next();
+    while (lines.areLeft && belongs(indent.length)) inner.push(undent(lines.next()));
     const body = render(inner.join("\n"), depth + 1);
     const only = body.children.length > 0 && body.children[0];
     if (only && only.tagName === "P") only.replaceWith(...only.childNodes); // tight
@@ -74,15 +98,15 @@ function list(lines, depth) {
   return shown;
 
   function next() {
-    const item = lines.length > 0 ? ITEM.exec(lines[0]) : null;
+    const item = lines.areLeft ? ITEM.exec(lines.peek()) : null;
     return item && item[1].length === indent.length && /\d/.test(item[2]) === isOrdered
       ? item
       : null;
   }
 
   function belongs(width) {
-    if (lines[0].trim() !== "") return lines[0].search(/\S/) > width;
-    return lines.length > 1 && /\S/.test(lines[1]) && lines[1].search(/\S/) > width;
+    if (lines.peek().trim() !== "") return lines.peek().search(/\S/) > width;
+    return /\S/.test(lines.peek(1)) && lines.peek(1).search(/\S/) > width;
   }
 
   function undent(line) {
@@ -91,20 +115,16 @@ function list(lines, depth) {
 }
 
 function isTable(lines) {
-  return lines.length > 1 && lines[0].includes("|") && DIVIDER.test(lines[1]);
+  return lines.peek().includes("|") && DIVIDER.test(lines.peek(1));
 }
 
 function table(lines) {
-  const titles = cells(lines.shift());
-  const sides = cells(lines.shift()).map((one) => one.endsWith(":"));
+  const titles = cells(lines.next());
+  const sides = cells(lines.next()).map((one) => one.endsWith(":"));
   const rows = [];
-  while (lines.length > 0 && lines[0].includes("|")) rows.push(cells(lines.shift()));
-  const isNumbers = titles.map(
-    (_, column) =>
-      sides[column] ||
-      (rows.length > 0 && rows.every((row) => /^[-+]?[\d.,]+\b|^-?$/.test(row[column] ?? "")
-        && /^[^a-z]*$/.test(row[column] ?? ""))),
-  );
+  while (lines.areLeft && lines.peek().includes("|")) rows.push(cells(lines.next()));
+  const isNumbers = titles.map((_, column) =>
+    sides[column] || (rows.length > 0 && rows.every((row) => NUMBER.test(row[column] ?? ""))));
   const write = (tag, texts) =>
     titles.map((_, column) =>
       inline(make(tag, { className: isNumbers[column] ? "number" : "" }), texts[column] ?? ""),
@@ -124,14 +144,14 @@ function cells(line) {
 }
 
 function paragraph(lines) {
-  const text = [lines.shift()];
-  while (lines.length > 0 && !ends(lines)) text.push(lines.shift());
+  const text = [lines.next()];
+  while (lines.areLeft && !ends(lines)) text.push(lines.next());
   return inline(make("p"), text.join("\n"));
 }
 
 function ends(lines) {
   const starts = [FENCE, HEADING, RULE, ITEM, QUOTE];
-  return lines[0].trim() === "" || starts.some((one) => one.test(lines[0])) || isTable(lines);
+  return lines.peek().trim() === "" || starts.some((one) => one.test(lines.peek())) || isTable(lines);
 }
 
 const INLINE = [

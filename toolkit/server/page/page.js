@@ -41,6 +41,7 @@ function update() {
   $("sign-in").hidden = isIn;
   for (const id of ["work", "ask", "show-tools", "leave"]) $(id).hidden = !isIn;
   $("welcome").hidden = turns.size > 0;
+  $("retry").hidden = $("state").dataset.state !== "lost";
   $("cancel").hidden = !newestOpen();
   $("ask").querySelector("[type=submit]").disabled = !connection.isOpen;
 }
@@ -94,6 +95,7 @@ $("leave").addEventListener("click", () => {
   forget();
 });
 
+$("retry").addEventListener("click", () => connection.retry());
 addEventListener("online", () => connection.retry());
 
 function abandon() {

@@ -2,7 +2,7 @@
 
 import { count, fold, make } from "./dom.js";
 
-const seconds = (number) => `${number.toFixed(number < 10 ? 2 : 1)} s`;
+const seconds = (number) => `${number.toFixed(number < 10 ? 2 : 1)}\u00a0s`;
 const name = (text) => make("code", {}, text);
 
 const TEXT = {

@@ -34,7 +34,7 @@ function tool({ name, description, input_schema: schema, ...more }) {
   const given = Object.entries(schema.properties ?? {});
   const [first, ...rest] = description.split(/\n\s*\n/);
   return make("li", {}, make("details", {},
-    make("summary", {}, make("code", {}, name), make("span", {}, first)),
+    make("summary", {}, make("code", {}, name), make("span", {}, first || "No description.")),
     ...rest.map((one) => make("p", { className: "prose" }, one)),
     given.length > 0
       ? make("dl", {}, ...given.flatMap((one) => argument(one, schema.required ?? [])))

@@ -4,6 +4,7 @@ import { count, fold, make } from "./dom.js";
 import { render } from "./markdown.js";
 import { Timeline } from "./timeline.js";
 
+const LONGEST = 200_000; // characters of an answer that are shown
 const ENDS = new Set(["agent_completed", "error"]);
 
 export class Turn {
@@ -55,8 +56,10 @@ export class Turn {
 
   #complete(data) {
     const tools = count(data.tool_calls, "tool call");
-    this.#show(`${data.agent}, ${data.seconds.toFixed(2)} s, ${tools}`);
-    this.#answer.append(render(data.result));
+    this.#show(`${data.agent}, ${data.seconds.toFixed(2)}\u00a0s, ${tools}`);
+    this.#answer.append(render(data.result.slice(0, LONGEST)));
+    const left = data.result.length - LONGEST;
+    if (left > 0) this.#answer.append(make("p", { className: "quiet" }, `${left} more characters.`));
     this.#actions.say(`${data.agent} answers: ${this.#answer.textContent.slice(0, 600)}`);
     if (data.details !== null) this.#answer.append(fold("Data behind this answer", data.details));
   }

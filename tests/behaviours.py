@@ -163,6 +163,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "S178": "Many users connect simultaneously.",
     "S179": "Users connect.",
     "S180": "They send messages.",
+    "S181": "A person reads an answer worth having.",
     "S182": "They see all five events.",
     "S183": "Several of them chat simultaneously.",
     "S184": "None of them interferes with another.",
@@ -257,6 +258,7 @@ IN_PART: Final[Mapping[str, str]] = {
     "B33": "Ids of different kinds are not mixed up.",
     "B34": "What serves one user ends with that user.",
     "B35": "Nothing of one user's run is kept where another's can meet it.",
+    "B37": "Everybody is served from one path, before and after a change.",
     "B47": "What is kept for users is bounded.",
     "B49": "Health looks at the real state.",
     "B50": "What runs when its owner leaves is given up, and said to be.",
@@ -267,10 +269,9 @@ IN_PART: Final[Mapping[str, str]] = {
     "B62": "Secrets stay out of texts and logs.",
     "B63": "A bad token is no failure of ours, and locks nobody out.",
     "B64": "A bad token is told as the client's fault.",
-    "S213": "There are helpers for tokens and for connecting with them.",
     "S195": "There is a way back, and it is rehearsed.",
     "S196": "What happens to the catalog is told, counted, and in health.",
-    "B37": "Everybody is served from one path, before and after a change.",
+    "S213": "There are helpers for tokens and for connecting with them.",
     "B65": "Who calls comes from the context, never from the arguments.",
 }
 """Points of work to come that the parts there are hold already; tests may cite them."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.deployment import COMMAND, Deployment, running
+from tests.deployment import COMMAND, Deployment, running, wait_until_ready
 from tests.repo.sources import ROOT
 
 PAGE: Final = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
@@ -226,3 +226,50 @@ def test_page_names_settings_that_there_are() -> None:
     for one in named:
         word = one.rpartition(".")[2]
         assert f"`{word}`" in known or f"[{one}]" in known, one
+
+
+# --- the three commands of the README ------------------------------------------------
+
+
+def test_commands_of_the_readme_start_a_server_and_ask_it(tmp_path: Path) -> None:
+    """What a newcomer types starts a server, and asks it over HTTP: a plan comes, told
+    in events (S179, S180, S192).
+    """
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed here")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("## Run the chat backend")[2].partition("```sh\n")[2]
+    block = shown.partition("\n```")[0].replace("\\\n", "")
+    _, serve, ask = block.splitlines()
+    program, *arguments = shlex.split(serve)
+    assert program == "toolkit"
+    kept = {key: one for key, one in os.environ.items() if "TOOLKIT_" not in key}
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(  # noqa: S603 - the line of the README
+            [COMMAND, *arguments, "--port", "0"],
+            cwd=tmp_path,
+            env=kept,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            url, token = (process.stdout.readline().strip() for _ in range(2))
+            wait_until_ready(url)
+            done = subprocess.run(  # noqa: S602 - the line of the README
+                ask.replace("http://127.0.0.1:8000", url),
+                shell=True,
+                env={**kept, "TOKEN": token},
+                capture_output=True,
+                encoding="utf-8",
+                check=True,
+                timeout=45,
+            )
+        finally:
+            process.terminate()
+    events = re.findall(r"^event: (\w+)$", done.stdout, re.MULTILINE)
+    assert (events[0], events[-1]) == ("agent_started", "agent_completed")
+    assert "USD a month" in done.stdout

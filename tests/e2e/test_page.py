@@ -70,6 +70,26 @@ class Echo:
         return message
 
 
+LARGE: Final = {
+    "lines": "\n" * 199_000,
+    "spaces": "# a" + " " * 190_000 + "x",
+    "brackets": "[" * 100_000 + "[a](" * 20_000,
+    "stars": "**a *b `c " * 19_000,
+    "cells": "a|b\n" + (" " * 3_000 + "-|") * 60 + "x",
+    "levels": "\n".join(" " * depth + "- x" for depth in range(600)),
+    "too much": "word " * 100_000,
+}
+
+
+class Large:
+    """Says what takes long to read."""
+
+    name = "large_agent"
+
+    async def run(self, message: str, run: AgentRun) -> str:
+        return LARGE[message]
+
+
 class Waiting:
     """Waits for ever."""
 
@@ -111,7 +131,10 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[Running]:
-    agents, rules = (Triage, Echo, Waiting), {"approve_tools": frozenset({"wipe"})}
+    agents, rules = (
+        (Triage, Echo, Large, Waiting),
+        {"approve_tools": frozenset({"wipe"})},
+    )
     async with serving(add, burn, wipe, reveal, agents=agents, rules=rules) as running:
         yield running
 
@@ -215,6 +238,15 @@ async def test_failed_tool_says_what_went_wrong_in_the_timeline(visit: Visit) ->
     await visit.answer("burn failed: tool_error")
     failed = visit.last.locator(".events .bad")
     await expect(failed).to_contain_text("burn failed: there is no fuel tool_error")
+
+
+async def test_large_answer_never_stops_the_page(visit: Visit) -> None:
+    """Show answers in time that are made to be slow to read, or too much to show."""
+    await visit.sign_in()
+    for name in LARGE:
+        await visit.ask(name, "large_agent")
+        await expect(visit.last.locator(".turn-state")).to_contain_text("large_agent, ")
+    await visit.answer("300000 more characters.")
 
 
 # --- in and out --------------------------------------------------------------------

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -296,9 +297,9 @@ class Run:
         """
         name = str(listed.name)
         allowed = listed.tool.definition.timeout if asked_by else None
-        clock = asyncio.timeout(allowed)
+        clock = None if allowed is None else asyncio.timeout(allowed)
         try:
-            async with clock:
+            async with clock or nullcontext():
                 said = await self._ask(listed, message, asked_by)
         except KeyboardInterrupt:
             raise
@@ -307,7 +308,7 @@ class Run:
                 raise
             raise AgentError(text_of(error)) from None  # its class may do anything
         except BaseException as error:
-            if allowed is not None and clock.expired():
+            if clock is not None and allowed is not None and clock.expired():
                 raise AgentTimeoutError(name, allowed) from None
             if is_error(error, asyncio.CancelledError) and self._why is not None:
                 raise

@@ -331,6 +331,23 @@ async def test_lost_connection_comes_back_by_itself(browser: Browser) -> None:
                 await visit.answer("add says 3")
 
 
+async def test_cut_connection_ends_what_was_asked_and_is_made_again(
+    browser: Browser, server: Running
+) -> None:
+    """End an open question that will get no answer, and let it be asked again."""
+    async with visiting(browser, server.url) as visit:
+        await visit.sign_in()
+        await visit.ask("anything", "waiting_agent")
+        await expect(visit.last.locator(".events li")).to_have_count(2)
+        for connection in list(server.server.server_state.connections):
+            connection.transport.abort()
+        code = visit.last.locator(".failure code")
+        await expect(code).to_have_text("connection_lost")
+        await expect(visit.locate("#state")).to_have_text("Connected as ada")
+        await visit.ask(SUM)
+        await visit.answer("add says 3")
+
+
 async def test_two_people_side_by_side_see_their_own_only(
     browser: Browser, server: Running
 ) -> None:
@@ -458,7 +475,10 @@ async def test_telephone_never_scrolls_sideways(
         assert await visit.page.evaluate(_OVERHANG) == []
         await visit.sign_in()
         assert await visit.page.evaluate(_OVERHANG) == []
-        await visit.ask(f"{MARKDOWN}\n\n{'long' * 60}\n\n    {HOSTILE}", "echo_agent")
+        wide = "|" + " 1,000,000.00 |" * 8
+        table = f"{wide}\n|{' --- |' * 8}\n{wide}"
+        long = f"{'long' * 60}\n\n```\n{'code' * 60}\n```"
+        await visit.ask(f"{MARKDOWN}\n{table}\n\n{long}\n\n{HOSTILE}", "echo_agent")
         await visit.answer("quoted")
         assert await visit.page.evaluate(_OVERHANG) == []
         await visit.page.get_by_role("button", name="3 tools").click()

@@ -114,7 +114,8 @@ class HttpProtocol(_Impatient, HttpToolsProtocol):
         self._stop_expecting()
 
     def _expect_request(self) -> None:
-        if self.cycle is None:
+        begun: Any = self.cycle  # uvicorn's hint leaves out that there may be none
+        if begun is None:
             self.transport.abort()
 
     def _stop_expecting(self) -> None:

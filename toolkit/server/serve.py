@@ -212,7 +212,11 @@ def url_of(listening: socket.socket, settings: Settings) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def serve(settings: Settings, listening: socket.socket | None = None) -> None:
+def serve(
+    settings: Settings,
+    listening: socket.socket | None = None,
+    reload: Callable[[], Settings] | None = None,
+) -> None:
     """Serve until the process is told to stop, then let runs end. Blocks.
 
     At ``SIGTERM`` or ``SIGINT`` nobody is let in any more; runs under way have
@@ -222,6 +226,7 @@ def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     Args:
         settings: What the operator decided.
         listening: Where to listen; by default a socket is bound as the settings say.
+        reload: Reads the settings again, see `create_app`; can be pickled.
 
     Raises:
         ConfigurationError: There is no key, or nobody can listen there.
@@ -231,7 +236,7 @@ def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     check(settings)
     config = config_for(
         settings.server,
-        partial(create_app, settings),
+        partial(create_app, settings, reload=reload),
         log_config=configuration(settings.server.log_format),
     )
     listening = bind(settings) if listening is None else listening

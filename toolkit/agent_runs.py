@@ -438,11 +438,14 @@ class Run:
     def _tell_end(self, outcome: AgentAnswer | ToolkitError | None) -> None:
         data: dict[str, Any]
         if isinstance(outcome, AgentAnswer):
-            data = {"agent": self.name, "result": outcome.text}
-            data["details"] = outcome.details
-            data["seconds"] = time.monotonic() - self.started_at
-            data["tool_calls"] = self.tool_calls
-            self.tell(AgentEventType.AGENT_COMPLETED, data)
+            completed = {
+                "agent": self.name,
+                "result": outcome.text,
+                "details": outcome.details,
+                "seconds": time.monotonic() - self.started_at,
+                "tool_calls": self.tool_calls,
+            }
+            self.tell(AgentEventType.AGENT_COMPLETED, completed)
         elif outcome is not None:
             data = {"code": outcome.code, "message": str(outcome), "fatal": False}
             self.tell(AgentEventType.ERROR, data)

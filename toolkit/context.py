@@ -4,7 +4,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import copy
 from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn
@@ -136,10 +135,11 @@ class UserContext:
         run_id = _new_id() if run_id is None else run_id
         _check_id("run_id", run_id)
         _check_depth(self.depth + 1)
-        child = copy(self)  # all else in it was checked, and cannot change
-        object.__setattr__(child, "run_id", run_id)
-        object.__setattr__(child, "parent_run_id", self.run_id)
-        object.__setattr__(child, "depth", self.depth + 1)
+        child = object.__new__(type(self))
+        own = {"run_id": run_id, "parent_run_id": self.run_id, "depth": self.depth + 1}
+        for name in self.__slots__:  # all else was checked, and cannot change
+            value = own[name] if name in own else getattr(self, name)
+            object.__setattr__(child, name, value)
         return child
 
     def __deepcopy__(self, memo: dict[int, object]) -> "UserContext":

@@ -6,20 +6,25 @@ import math
 import socket
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
 from uvicorn.supervisors import Multiprocess
+from websockets.exceptions import InvalidState
+from websockets.http11 import Request
 
 from toolkit.backend_settings import ServerSettings
 from toolkit.errors import ConfigurationError
 from toolkit.server.app import STATE, create_app
 from toolkit.server.logs import configuration
+from toolkit.server.websocket import TOGETHER
 from toolkit.settings import Settings
 from toolkit.tokens import TokenVerifier
 
@@ -83,8 +88,26 @@ class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
         backend: Backend = self.app_state[STATE]
         backend.begin_drain()
 
+    def handle_connect(self, event: Request) -> None:
+        """Tell the application that it may send several texts at once."""
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self.scope["extensions"] |= {TOGETHER: {}}
+
     async def send(self, message: Any) -> None:  # noqa: ANN401 - ASGI's messages
-        """Send; a handshake that is refused over HTTP is complete, too."""
+        """Send; a handshake that is refused over HTTP is complete, too.
+
+        Raises:
+            ClientDisconnected: The connection is closed.
+        """
+        if TOGETHER in message:
+            *before, last = message[TOGETHER]
+            message = {"type": message["type"], "text": last}
+            try:
+                for text in before:  # is kept, and written with the last
+                    self.conn.send_text(text.encode())
+            except InvalidState:
+                raise ClientDisconnected from None
         await super().send(message)
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True

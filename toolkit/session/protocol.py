@@ -93,6 +93,7 @@ _OF_RUNS: Final = frozenset(
         MessageType.AGENT_COMPLETED,
     }
 )
+_NOTHING: Final[Mapping[str, bytes]] = {}
 _ENDS: Final = frozenset({MessageType.AGENT_COMPLETED, MessageType.ERROR})
 
 
@@ -326,13 +327,15 @@ class Session:
             SessionClosedError: The connection is closed.
         """
         shape = _SHAPES[kind]
-        self._check_state(kind)
-        _check_data(kind, shape, data, spliced or {})
+        if self.state is not State.READY:
+            self._check_state(kind)
+        _check_data(kind, shape, data, spliced or _NOTHING)
         run = self._run_for(kind, run_id)
         if run is not None:
             _check_turn(kind, run, data)
         body = {name: data[name] for name in shape.copied}
-        text = _joined(write({**body, "data": data}), spliced)
+        body["data"] = data
+        text = _joined(write(body), spliced)
         if run is not None:
             self._note(kind, run, run_id, data)
         self.sequence += 1
@@ -342,8 +345,6 @@ class Session:
 
     def _check_state(self, kind: MessageType) -> None:
         """Let messages out when they may be sent."""
-        if self.state is State.READY:
-            return
         if self.state is State.CLOSED:
             raise SessionClosedError(self.state)
         if self.state is State.CLOSING and kind is MessageType.AGENT_STARTED:
@@ -404,10 +405,9 @@ def _check_data(
     spliced: Mapping[str, bytes],
 ) -> None:
     """Hold the data's names, and its plain values, against the model."""
-    names = {*data, *spliced}
-    missing = shape.needed - names
-    if missing:
-        raise LocalProtocolError(f"{kind} without {_list(missing)}")
+    names = {*data, *spliced} if spliced else data.keys()
+    if not shape.needed <= names:
+        raise LocalProtocolError(f"{kind} without {_list(shape.needed - names)}")
     if shape.allowed is not None and not names <= shape.allowed:
         raise LocalProtocolError(f"{kind} has no {_list(names - shape.allowed)}")
     if spliced and not spliced.keys().isdisjoint({*data, *shape.copied}):

@@ -180,6 +180,14 @@ class Supervisor:
         self._attach()
         return await self._outbound.get()
 
+    async def next_messages(self) -> list[str]:
+        """Wait for the next messages; return those that wait, none at the end.
+
+        At most `toolkit.session.outbound.BATCH_BYTES`, where they are several.
+        """
+        self._attach()
+        return await self._outbound.get_some()
+
     async def receive(self, frame: str | bytes) -> None:
         """Do what one frame of the client asks for.
 

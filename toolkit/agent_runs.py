@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -296,9 +297,9 @@ class Run:
         """
         name = str(listed.name)
         allowed = listed.tool.definition.timeout if asked_by else None
-        clock = asyncio.timeout(allowed)
+        clock = None if allowed is None else asyncio.timeout(allowed)
         try:
-            async with clock:
+            async with clock or nullcontext():
                 said = await self._ask(listed, message, asked_by)
         except KeyboardInterrupt:
             raise
@@ -307,7 +308,7 @@ class Run:
                 raise
             raise AgentError(text_of(error)) from None  # its class may do anything
         except BaseException as error:
-            if allowed is not None and clock.expired():
+            if clock is not None and allowed is not None and clock.expired():
                 raise AgentTimeoutError(name, allowed) from None
             if is_error(error, asyncio.CancelledError) and self._why is not None:
                 raise
@@ -437,11 +438,14 @@ class Run:
     def _tell_end(self, outcome: AgentAnswer | ToolkitError | None) -> None:
         data: dict[str, Any]
         if isinstance(outcome, AgentAnswer):
-            data = {"agent": self.name, "result": outcome.text}
-            data["details"] = outcome.details
-            data["seconds"] = time.monotonic() - self.started_at
-            data["tool_calls"] = self.tool_calls
-            self.tell(AgentEventType.AGENT_COMPLETED, data)
+            completed = {
+                "agent": self.name,
+                "result": outcome.text,
+                "details": outcome.details,
+                "seconds": time.monotonic() - self.started_at,
+                "tool_calls": self.tool_calls,
+            }
+            self.tell(AgentEventType.AGENT_COMPLETED, completed)
         elif outcome is not None:
             data = {"code": outcome.code, "message": str(outcome), "fatal": False}
             self.tell(AgentEventType.ERROR, data)

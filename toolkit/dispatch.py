@@ -138,9 +138,9 @@ class UnifiedToolDispatcher(CallFlow):
             task = CallTask(coroutine, loop, copy_context(), left, (name, call_id))
             if not task.start():
                 return await self._suspended(plan, task, name, call_id, started, sinks)
-            error = task.error
-            if error is not None:
-                return self._failed_at_once(plan, error, name, call_id, started, sinks)
+            raised = task.error
+            if raised is not None:
+                return self._failed_at_once(plan, raised, name, call_id, started, sinks)
             value = task.value
         if type(value) is plan.scalar:
             data = plan.write(value)

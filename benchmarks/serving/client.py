@@ -128,7 +128,7 @@ class Peer(asyncio.Protocol):
     async def run(self) -> None:
         """Ask, and wait for the answer."""
         done = self._loop.create_future()
-        self.begin(lambda _: done.done() or done.set_result(None))
+        self.begin(lambda _: done.set_result(None))
         await done
 
     def begin(self, on_end: "Callable[[Peer], object]") -> None:

@@ -70,6 +70,26 @@ class Echo:
         return message
 
 
+LARGE: Final = {
+    "lines": "\n" * 199_000,
+    "spaces": "# a" + " " * 190_000 + "x",
+    "brackets": "[" * 100_000 + "[a](" * 20_000,
+    "stars": "**a *b `c " * 19_000,
+    "cells": "a|b\n" + (" " * 3_000 + "-|") * 60 + "x",
+    "levels": "\n".join(" " * depth + "- x" for depth in range(600)),
+    "too much": "word " * 100_000,
+}
+
+
+class Large:
+    """Says what takes long to read."""
+
+    name = "large_agent"
+
+    async def run(self, message: str, run: AgentRun) -> str:
+        return LARGE[message]
+
+
 class Waiting:
     """Waits for ever."""
 
@@ -111,7 +131,10 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[Running]:
-    agents, rules = (Triage, Echo, Waiting), {"approve_tools": frozenset({"wipe"})}
+    agents, rules = (
+        (Triage, Echo, Large, Waiting),
+        {"approve_tools": frozenset({"wipe"})},
+    )
     async with serving(add, burn, wipe, reveal, agents=agents, rules=rules) as running:
         yield running
 
@@ -217,6 +240,15 @@ async def test_failed_tool_says_what_went_wrong_in_the_timeline(visit: Visit) ->
     await expect(failed).to_contain_text("burn failed: there is no fuel tool_error")
 
 
+async def test_large_answer_never_stops_the_page(visit: Visit) -> None:
+    """Show answers in time that are made to be slow to read, or too much to show."""
+    await visit.sign_in()
+    for name in LARGE:
+        await visit.ask(name, "large_agent")
+        await expect(visit.last.locator(".turn-state")).to_contain_text("large_agent, ")
+    await visit.answer("300000 more characters.")
+
+
 # --- in and out --------------------------------------------------------------------
 
 
@@ -297,6 +329,23 @@ async def test_lost_connection_comes_back_by_itself(browser: Browser) -> None:
                 await expect(state).to_have_text("Connected as ada", timeout=15_000)
                 await visit.ask(SUM)
                 await visit.answer("add says 3")
+
+
+async def test_cut_connection_ends_what_was_asked_and_is_made_again(
+    browser: Browser, server: Running
+) -> None:
+    """End an open question that will get no answer, and let it be asked again."""
+    async with visiting(browser, server.url) as visit:
+        await visit.sign_in()
+        await visit.ask("anything", "waiting_agent")
+        await expect(visit.last.locator(".events li")).to_have_count(2)
+        for connection in list(server.server.server_state.connections):
+            connection.transport.abort()
+        code = visit.last.locator(".failure code")
+        await expect(code).to_have_text("connection_lost")
+        await expect(visit.locate("#state")).to_have_text("Connected as ada")
+        await visit.ask(SUM)
+        await visit.answer("add says 3")
 
 
 async def test_two_people_side_by_side_see_their_own_only(
@@ -426,7 +475,10 @@ async def test_telephone_never_scrolls_sideways(
         assert await visit.page.evaluate(_OVERHANG) == []
         await visit.sign_in()
         assert await visit.page.evaluate(_OVERHANG) == []
-        await visit.ask(f"{MARKDOWN}\n\n{'long' * 60}\n\n    {HOSTILE}", "echo_agent")
+        wide = "|" + " 1,000,000.00 |" * 8
+        table = f"{wide}\n|{' --- |' * 8}\n{wide}"
+        long = f"{'long' * 60}\n\n```\n{'code' * 60}\n```"
+        await visit.ask(f"{MARKDOWN}\n{table}\n\n{long}\n\n{HOSTILE}", "echo_agent")
         await visit.answer("quoted")
         assert await visit.page.evaluate(_OVERHANG) == []
         await visit.page.get_by_role("button", name="3 tools").click()

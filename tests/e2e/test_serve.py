@@ -340,8 +340,8 @@ async def test_configuration_that_cannot_serve_ends_with_the_remedy(
 async def test_development_server_makes_a_key_of_its_own(
     site: Path, tmp_path: Path
 ) -> None:
-    """With --dev it prints where it is and a token that works; a token of the configured secret
-    does not (B61).
+    """With --dev it prints where it is and a token that works; a token of the
+    configured secret does not (B61).
     """
     async with serve(site, tmp_path, "--dev", lines=2) as served:
         await served.ready()

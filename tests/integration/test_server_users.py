@@ -38,8 +38,8 @@ class Notebook:
 
 async def test_users_who_connect_at_once_each_have_their_own_registry() -> None:
     """Twenty users connect and ask at the same moment: all are answered, each from a
-    registry of their own, without any conflict (S3, S7, S8, S13, S47, S49, S55, S67, S70,
-    S115-S117, S130, S140, S145, S171-S175, S178, S183, S184, S201, B32-B35).
+    registry of their own, without any conflict (S3, S7, S8, S13, S47, S49, S55, S67,
+    S70, S115-S117, S130, S140, S145, S171-S175, S178, S183, S184, S201, B32-B35).
     """
     async with serving(Notebook) as chat:
         ready = asyncio.Barrier(20)

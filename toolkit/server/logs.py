@@ -1,6 +1,5 @@
 """Logs for machines and for people: with who and which connection, without secrets."""
 
-import json
 import logging
 import re
 import time
@@ -9,6 +8,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from toolkit.backend_settings import LogFormat
+from toolkit.session.writing import write
 
 _CONNECTION: Final[ContextVar[Mapping[str, str] | None]] = ContextVar(
     "toolkit_connection", default=None
@@ -87,7 +87,7 @@ class Json(logging.Formatter):
         }
         if record.exc_info:
             values["error"] = self.formatException(record.exc_info)
-        return redact(json.dumps(values, default=str, ensure_ascii=False))
+        return redact(write(values).decode())
 
 
 def _about(record: logging.LogRecord) -> dict[str, Any]:

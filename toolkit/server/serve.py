@@ -6,20 +6,25 @@ import math
 import socket
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
 from uvicorn.supervisors import Multiprocess
+from websockets.exceptions import InvalidState
+from websockets.http11 import Request
 
 from toolkit.backend_settings import ServerSettings
 from toolkit.errors import ConfigurationError
 from toolkit.server.app import STATE, create_app
 from toolkit.server.logs import configuration
+from toolkit.server.websocket import TOGETHER
 from toolkit.settings import Settings
 from toolkit.tokens import TokenVerifier
 
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from toolkit.server.backend import Backend
 
 logger = logging.getLogger(__name__)
+
 
 _BACKLOG: Final = 2048
 """Connections that may wait to be accepted; uvicorn's own number."""
@@ -82,27 +88,62 @@ class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
         backend: Backend = self.app_state[STATE]
         backend.begin_drain()
 
+    def handle_connect(self, event: Request) -> None:
+        """Tell the application that it may send several texts at once."""
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self.scope["extensions"] |= {TOGETHER: {}}
+
     async def send(self, message: Any) -> None:  # noqa: ANN401 - ASGI's messages
-        """Send; a handshake that is refused over HTTP is complete, too."""
+        """Send; a handshake that is refused over HTTP is complete, too.
+
+        Raises:
+            ClientDisconnected: The connection is closed.
+        """
+        if TOGETHER in message:
+            *before, last = message[TOGETHER]
+            message = {"type": message["type"], "text": last}
+            try:
+                for text in before:  # is kept, and written with the last
+                    self.conn.send_text(text.encode())
+            except InvalidState:
+                raise ClientDisconnected from None
         await super().send(message)
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True
 
 
-class HttpProtocol(_Impatient, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+class HttpProtocol(_Impatient, HttpToolsProtocol):
     """uvicorn's protocol for HTTP, likewise: a response under way is a run."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    _first: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - as uvicorn has it
         """Wait for a request, but not for ever; uvicorn itself would."""
         super().connection_made(transport)
         backend: Backend = self.app_state[STATE]
         seconds = backend.server.slow_consumer_timeout
-        asyncio.get_running_loop().call_later(seconds, self._expect_request)
+        loop = asyncio.get_running_loop()
+        self._first = loop.call_later(seconds, self._expect_request)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand on to the other protocol, which this one is not to outlive."""
+        self._stop_expecting()
+        super().handle_websocket_upgrade()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing more."""
+        super().connection_lost(exc)
+        self._stop_expecting()
 
     def _expect_request(self) -> None:
-        is_upgraded = self.transport.get_protocol() is not self
-        if self.cycle is None and not is_upgraded:
+        begun: Any = self.cycle  # uvicorn's hint leaves out that there may be none
+        if begun is None:
             self.transport.abort()
+
+    def _stop_expecting(self) -> None:
+        if self._first is not None:
+            self._first.cancel()
 
     def shutdown(self) -> None:
         """Let the response under way end."""

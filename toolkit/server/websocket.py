@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -16,6 +16,13 @@ from toolkit.session.supervisor import TOO_SLOW, Supervisor
 logger = logging.getLogger(__name__)
 
 _INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
+
+TOGETHER: Final = "toolkit.texts"
+"""An extension of ASGI: a ``websocket.send`` may have several texts, under this name.
+
+Each is a message of its own, and all are handed to the socket at once: that is what
+costs most of sending.
+"""
 
 
 class Chat:
@@ -89,10 +96,11 @@ async def _write(websocket: WebSocket, supervisor: Supervisor, seconds: float) -
     """Send what there is until there is no more; return whether the client took it."""
     patience = _Patience(seconds)
     try:
-        while (text := await supervisor.next_message()) is not None:
-            patience.begin()
-            await websocket.send({"type": "websocket.send", "text": text})
-            patience.end()
+        while texts := await supervisor.next_messages():
+            for message in _sent(websocket, texts):
+                patience.begin()
+                await websocket.send(message)
+                patience.end()
     except WebSocketDisconnect:
         return True  # the reader learns of it too
     except asyncio.CancelledError:
@@ -102,6 +110,13 @@ async def _write(websocket: WebSocket, supervisor: Supervisor, seconds: float) -
     finally:
         patience.stop()
     return True
+
+
+def _sent(websocket: WebSocket, texts: list[str]) -> list[dict[str, Any]]:
+    """Return what sends some texts: one message, where the server knows how to."""
+    if TOGETHER in websocket.scope.get("extensions", {}):
+        return [{"type": "websocket.send", TOGETHER: texts}]
+    return [{"type": "websocket.send", "text": text} for text in texts]
 
 
 class _Patience:

@@ -2,8 +2,12 @@
 
 import asyncio
 from collections import deque
+from typing import Final
 
 from toolkit.loops import release
+
+BATCH_BYTES: Final = 65_536
+"""How much is sent at once; about what a transport takes before it says stop."""
 
 
 class Outbound:
@@ -65,14 +69,34 @@ class Outbound:
         Returns:
             The message; None when the queue is closed and nothing is left.
         """
-        while not self._texts:
-            if self._is_closed:
-                return None
+        await self._wait()
+        return self._take() if self._texts else None
+
+    async def get_some(self) -> list[str]:
+        """Wait for the next messages.
+
+        Returns:
+            What waits, in order: one message, or more of `BATCH_BYTES` at most; none
+            when the queue is closed and nothing is left.
+        """
+        await self._wait()
+        left = BATCH_BYTES
+        some: list[str] = []
+        while self._texts and (not some or len(self._texts[0]) <= left):
+            some.append(self._take())
+            left -= len(some[-1])
+        return some
+
+    async def _wait(self) -> None:
+        """Wait until there is a message, or the end."""
+        while not (self._texts or self._is_closed):
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
             finally:
                 self._reader = None
+
+    def _take(self) -> str:
         text = self._texts.popleft()
         self.waiting_bytes -= len(text)
         if self._roomless is not None and self.has_room:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from os import urandom
 from typing import Any, Final, NamedTuple
-from uuid import uuid4
 
 from pydantic.fields import FieldInfo
 
@@ -58,6 +58,7 @@ class State(StrEnum):
 class _Shape(NamedTuple):
     """What the data of one kind of message has, as its model says."""
 
+    head: str  # how a message of it begins
     needed: frozenset[str]
     allowed: frozenset[str] | None  # None: more may be there
     copied: tuple[str, ...]  # to the top level
@@ -74,6 +75,7 @@ def _shape_of(kind: MessageType) -> _Shape:
     fields: Mapping[str, FieldInfo] = data.model_fields
     hints: Mapping[str, Any] = {name: fields[name].annotation for name in fields}
     return _Shape(
+        head=f'{{"version":{VERSION},"type":"{kind}","sequence":',
         needed=frozenset(name for name in fields if fields[name].is_required()),
         allowed=None if data.model_config["extra"] == "allow" else frozenset(fields),
         copied=tuple(name for name in message.model_fields if name in fields),
@@ -91,6 +93,7 @@ _OF_RUNS: Final = frozenset(
         MessageType.AGENT_COMPLETED,
     }
 )
+_NOTHING: Final[Mapping[str, bytes]] = {}
 _ENDS: Final = frozenset({MessageType.AGENT_COMPLETED, MessageType.ERROR})
 
 
@@ -119,8 +122,8 @@ class Session:
         "_invalid",
         "_max_invalid",
         "_max_message_bytes",
+        "_moment",
         "_runs",
-        "_second",
         "_stamp",
         "close_code",
         "close_reason",
@@ -147,7 +150,7 @@ class Session:
         self._max_invalid = max_invalid_messages
         self._invalid = 0
         self._runs: dict[str, _Run] = {}
-        self._second = -1
+        self._moment = -1
         self._stamp = ""
 
     def __repr__(self) -> str:
@@ -292,7 +295,7 @@ class Session:
             SessionClosedError: It is closing or closed.
         """
         self._check_reading()
-        run_id = uuid4().hex
+        run_id = urandom(16).hex()
         self._runs[run_id] = _Run(_ids(run_id, request_id), request_id)
         return run_id
 
@@ -324,26 +327,24 @@ class Session:
             SessionClosedError: The connection is closed.
         """
         shape = _SHAPES[kind]
-        self._check_state(kind)
-        _check_data(kind, shape, data, spliced or {})
+        if self.state is not State.READY:
+            self._check_state(kind)
+        _check_data(kind, shape, data, spliced or _NOTHING)
         run = self._run_for(kind, run_id)
         if run is not None:
             _check_turn(kind, run, data)
         body = {name: data[name] for name in shape.copied}
-        text = _joined(write({**body, "data": data}), spliced)
+        body["data"] = data
+        text = _joined(write(body), spliced)
         if run is not None:
             self._note(kind, run, run_id, data)
         self.sequence += 1
         ids = _ids(None, request_id) if run is None else run.ids
-        return (
-            f'{{"version":{VERSION},"type":"{kind}","sequence":{self.sequence},'
-            f'"timestamp":"{self._timestamp(now)}",{ids},{text}'
-        )
+        stamp = self._timestamp(now)
+        return f'{shape.head}{self.sequence},"timestamp":"{stamp}",{ids},{text}'
 
     def _check_state(self, kind: MessageType) -> None:
         """Let messages out when they may be sent."""
-        if self.state is State.READY:
-            return
         if self.state is State.CLOSED:
             raise SessionClosedError(self.state)
         if self.state is State.CLOSING and kind is MessageType.AGENT_STARTED:
@@ -384,12 +385,14 @@ class Session:
             del self._runs[run_id]
 
     def _timestamp(self, now: float) -> str:
-        """Write a time; the second is written once for all messages in it."""
-        second, thousandths = divmod(round(now * 1000), 1000)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{thousandths:03d}Z"
+        """Write a time; once for all messages in one millisecond."""
+        moment = round(now * 1000)
+        if moment != self._moment:
+            self._moment = moment
+            second, thousandths = divmod(moment, 1000)
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._stamp = f"{stamp}.{thousandths:03d}Z"
+        return self._stamp
 
     def _wrong(self, what: str, when: str) -> LocalProtocolError:
         return LocalProtocolError(f"{what} while {self.state}; it is for {when}")
@@ -402,10 +405,9 @@ def _check_data(
     spliced: Mapping[str, bytes],
 ) -> None:
     """Hold the data's names, and its plain values, against the model."""
-    names = {*data, *spliced}
-    missing = shape.needed - names
-    if missing:
-        raise LocalProtocolError(f"{kind} without {_list(missing)}")
+    names = {*data, *spliced} if spliced else data.keys()
+    if not shape.needed <= names:
+        raise LocalProtocolError(f"{kind} without {_list(shape.needed - names)}")
     if shape.allowed is not None and not names <= shape.allowed:
         raise LocalProtocolError(f"{kind} has no {_list(names - shape.allowed)}")
     if spliced and not spliced.keys().isdisjoint({*data, *shape.copied}):

@@ -52,6 +52,8 @@ GOING_AWAY: Final = 1001
 WARNING_SECONDS: Final = 60.0
 """How long before its token ends a client is told to show another one."""
 
+_MESSAGES: Final = {kind: MessageType(kind) for kind in AgentEventType}
+
 
 class Supervisor:
     """Owns one connection: its session, tool system, runs, and what waits to be sent.
@@ -99,6 +101,11 @@ class Supervisor:
         )
         self._session.authenticated(self._edge.expires_at)
         self._session.ready()
+        self._rules = RunRules(
+            timeout=self._server.run_timeout,
+            heartbeat=self._server.heartbeat,
+            show_errors=kit.settings.show_tool_errors,
+        )
         self._is_draining = False
         self._clock: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -173,6 +180,14 @@ class Supervisor:
         self._attach()
         return await self._outbound.get()
 
+    async def next_messages(self) -> list[str]:
+        """Wait for the next messages; return those that wait, none at the end.
+
+        At most `toolkit.session.outbound.BATCH_BYTES`, where they are several.
+        """
+        self._attach()
+        return await self._outbound.get_some()
+
     async def receive(self, frame: str | bytes) -> None:
         """Do what one frame of the client asks for.
 
@@ -226,13 +241,8 @@ class Supervisor:
             request_id=request_id,
             requested_agent=missing,
         )
-        rules = RunRules(
-            timeout=self._server.run_timeout,
-            heartbeat=self._server.heartbeat,
-            show_errors=self._kit.settings.show_tool_errors,
-        )
         seat = self._seats.current
-        run = Run(request, seat, rules, self._edge.reason)
+        run = Run(request, seat, self._rules, self._edge.reason)
         seat.runs += 1
         ended = run.start()
         self._runs[run_id] = run, ended
@@ -261,7 +271,7 @@ class Supervisor:
         """Put an event of a run among the messages. Never raises."""
         try:
             text = self._session.event(
-                MessageType(event.type),
+                _MESSAGES[event.type],
                 event.data,
                 now=time.time(),
                 run_id=event.run_id,

@@ -10,7 +10,7 @@ const RULE = /^ {0,3}([-*_])( *\1){2,} *$/;
 const ITEM = /^( *)([-*+]|\d{1,9}[.)]) +(.*)$/;
 const QUOTE = /^ {0,3}> ?(.*)$/;
 const NUMBER = /^(-|[-+]?[\d.,]+( ?(%|[A-Z]{3}))?)?$/; // 7, +1,200.50 USD, 3.1 %, or none
-const DIVIDER = /^ *\|?( *:?-+:? *\|)+( *:?-+:? *)?$/;
+const DIVIDER = /^:?-+:?$/;
 
 /** Lines that are read once, from the first to the last. */
 class Lines {
@@ -55,7 +55,7 @@ function block(lines, depth) {
     lines.next();
     // the page has h1, and the question above is h2
     const level = Math.min(heading[1].length + 2, 6);
-    return inline(make(`h${level}`), heading[2].replace(/ +#+ *$/, ""));
+    return inline(make(`h${level}`), heading[2].trimEnd().replace(/ #+$/, "").trimEnd());
   }
   if (RULE.test(line)) {
     lines.next();
@@ -115,7 +115,9 @@ function list(lines, depth) {
 }
 
 function isTable(lines) {
-  return lines.peek().includes("|") && DIVIDER.test(lines.peek(1));
+  const below = lines.peek(1);
+  if (!lines.peek().includes("|") || !below.includes("|")) return false;
+  return cells(below).every((one) => DIVIDER.test(one));
 }
 
 function table(lines) {

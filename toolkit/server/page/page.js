@@ -132,10 +132,10 @@ $("renew").addEventListener("submit", (event) => {
   connection.send("authenticate", { token: renewal[1].trim(), request_id: renewal[0] });
 });
 
-function askToRenew(message) {
-  $("renew-text").textContent = `Your sign-in ends soon: ${message.message}.`;
+function askToRenew() {
   $("renew").hidden = false;
-  $("renew").scrollIntoView({ block: "nearest" });
+  $("renew-text").textContent =
+    "Your token ends within a minute. Show a new one to stay signed in.";
 }
 
 function renewed() {
@@ -216,7 +216,7 @@ connection.addEventListener("message", ({ detail: message }) => {
 
 function showError(message) {
   const turn = turns.get(message.request_id);
-  if (message.code === "token_expires_soon") askToRenew(message);
+  if (message.code === "token_expires_soon") askToRenew();
   else if (renewal && message.request_id === renewal[0]) {
     renewal = null;
     $("renew-error").replaceChildren(`${message.message} `, make("code", {}, message.code));

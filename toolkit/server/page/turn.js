@@ -18,7 +18,9 @@ export class Turn {
   /** `actions.approve(callId, isApproved)` and `actions.say(text, isAlarm)`. */
   constructor(question, actions) {
     this.#actions = actions;
-    const title = make("h2", { className: "question" }, question);
+    const isLong = question.length > 200 || question.includes("\n");
+    const title = make("h2", { className: isLong ? "question long" : "question" }, question);
+    if (isLong) title.tabIndex = 0; // it scrolls
     const main = make("div", { className: "main" }, this.#state, this.#answer);
     this.element = make(
       "article",

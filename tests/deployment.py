@@ -100,21 +100,18 @@ def deployed(folder: Path) -> Iterator[Deployment]:
 
 
 @contextmanager
-def running(
-    folder: Path, *arguments: str, lines: str = "", **variables: str
-) -> Iterator[Deployment]:
+def running(folder: Path, *arguments: str, **variables: str) -> Iterator[Deployment]:
     """Run `toolkit serve` in a folder, and stop it at the end.
 
     Args:
         folder: Where it works, and where its log is.
         *arguments: Options of the command.
-        lines: More lines of its ``toolkit.toml``.
         **variables: More of its environment.
     """
     secret = secrets.token_hex(32)
     tables = folder / "tables"
     tables.mkdir()
-    (folder / "toolkit.toml").write_text(f"{lines}\n[server]\nport = 0\n")
+    (folder / "toolkit.toml").write_text("[server]\nport = 0\n")
     kept = {key: one for key, one in os.environ.items() if "TOOLKIT_" not in key}
     environ = {
         **kept,

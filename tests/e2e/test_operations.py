@@ -16,6 +16,7 @@ import yaml
 
 from tests.deployment import COMMAND, Deployment, running, wait_until_ready
 from tests.repo.sources import ROOT
+from toolkit import KeySourceError
 
 PAGE: Final = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 ALERTS: Final = yaml.safe_load(
@@ -59,12 +60,12 @@ def test_alerts_hold_what_was_asked_to_be_watched() -> None:
     rule leads to what is to be done (S143-S146, S188, S196).
     """
     asked = {
-        "ToolkitConnectionSuccessLow": "< 0.99",
-        "ToolkitResponseCompletionLow": "< 0.95",
+        "ToolkitConnectionSuccessLow": "> 0.01",
+        "ToolkitResponseCompletionLow": "> 0.05",
         "ToolkitMultiUserSuccessLow": "< 95",
         "ToolkitRegistryErrors": "> 1",
         "ToolkitMetaclassTakenForATool": "> 0",
-        "ToolkitCleanupIncomplete": "< 0.99",
+        "ToolkitCleanupIncomplete": "> 0.01",
     }
     for alert, threshold in asked.items():
         assert RULES[alert]["expr"].rstrip().endswith(threshold), alert
@@ -78,6 +79,19 @@ def test_alerts_hold_what_was_asked_to_be_watched() -> None:
         assert rule["labels"]["severity"] in ("page", "ticket")
         assert rule["annotations"]["summary"]
         assert rule["expr"].count("(") == rule["expr"].count(")")
+
+
+def test_alert_counts_refusals_that_are_the_servers_fault_and_no_others() -> None:
+    """The outcomes in the rule are the codes that are sent with a status of 500 or more
+    (S143, S196).
+    """
+    sources = (ROOT / "toolkit/server").glob("*.py")
+    text = "".join(one.read_text(encoding="utf-8") for one in sources)
+    codes = set(re.findall(r'status=5\d\d,\s*code="(\w+)"', text))
+    assert re.search(r"status=5\d\d, code=KeySourceError\.code", text)
+    rule = RULES["ToolkitConnectionSuccessLow"]["expr"]
+    (failed,) = re.findall(r'outcome=~"((?!ok)[\w|]+)"', rule)
+    assert set(failed.split("|")) == codes | {KeySourceError.code}
 
 
 def test_page_names_every_metric_of_the_server(server: Deployment) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -153,6 +153,12 @@ async def hear_until_end(client: ClientConnection) -> list[dict[str, Any]]:
     return heard
 
 
+async def hear_for_ever(client: ClientConnection) -> None:
+    """Hear messages; ends only as the connection does."""
+    while True:
+        await hear(client)
+
+
 async def ask(client: ClientConnection, message: str, **fields: Any) -> list[Any]:
     """Ask an agent; return the messages of the run."""
     await say(client, "agent_request", message=message, **fields)
@@ -164,8 +170,14 @@ def types(messages: Iterable[Mapping[str, Any]]) -> list[str]:
     return [str(one["type"]) for one in messages]
 
 
-async def until_empty(backend: Backend) -> None:
-    """Wait until nobody is connected any more."""
+async def until(is_so: Callable[[], bool]) -> None:
+    """Let everything else go on until something is so."""
     async with asyncio.timeout(SOON):
-        while len(backend.connections):
+        while not is_so():  # noqa: ASYNC110 - nobody announces it; bounded above
             await asyncio.sleep(0)
+
+
+async def until_empty(chat: Running) -> None:
+    """Wait until nobody is connected any more, and whoever served them is done."""
+    tasks = chat.server.server_state.tasks
+    await until(lambda: not len(chat.backend.connections) and not tasks)

@@ -7,14 +7,17 @@ with what the call came to.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final
 
 from pydantic_core import from_json
 
+from toolkit import errors
 from toolkit.agent import AgentAnswer, Reasoner
 from toolkit.catalog import ListedAgent
 from toolkit.cleanup import close_later, close_now
+from toolkit.context import NO_SECRETS
 from toolkit.errors import (
     AgentError,
     AgentFailedError,
@@ -26,10 +29,10 @@ from toolkit.errors import (
     ToolkitError,
     describe_error,
     kind_of_error,
+    text_of,
 )
 from toolkit.events import EventType, ToolEvent
 from toolkit.live_run import LiveRun
-from toolkit.loops import release
 from toolkit.results import ToolResult, cut
 from toolkit.run_events import (
     AgentEvent,
@@ -39,6 +42,7 @@ from toolkit.run_events import (
     RunRules,
 )
 from toolkit.signature import Arguments
+from toolkit.tracebacks import is_error, log_error
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,13 @@ STOP_SECONDS: Final = 1.0
 
 MAX_SHOWN_BYTES: Final = 65_536
 """Bytes of a tool's result that go on the wire; the agent gets all of it."""
+
+_OURS: Final = frozenset(
+    one
+    for one in vars(errors).values()
+    if isinstance(one, type) and issubclass(one, ToolkitError)
+)
+"""Errors that do nothing odd when they are looked at."""
 
 PROGRESS_SECONDS: Final = 0.25
 """How far apart what one run's tools tell of their progress is passed on."""
@@ -90,30 +101,39 @@ class Run:
         self.started_at = self._told_at = self._progress_at = time.monotonic()
         allowed = request.agent.tool.definition.timeout
         self.seconds = min(rules.timeout, allowed or rules.timeout)
-        self._stopped: asyncio.Future[None] | None = None  # made when it begins
-        self._settled: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None  # made when it starts
+        self._ended: asyncio.Future[None] | None = None
+        self._outcome: AgentAnswer | ToolkitError | None = None  # once that is over
         self._heart: asyncio.TimerHandle | None = None
+        self._limit: asyncio.TimerHandle | None = None
 
     @property
     def name(self) -> str:
         """The agent that was started."""
         return str(self.request.agent.name)
 
-    def begin(self) -> asyncio.Future[None]:
-        """Tell that it has started; `execute` does it, where nobody did before.
+    def start(self) -> asyncio.Future[None]:
+        """Let the agent begin, in a task of its own, and tell so.
 
         Returns:
-            A future that is done when the run is to be given up.
+            A future that is done once the run has ended; the same each time.
         """
-        self._stopped = stopped = asyncio.get_running_loop().create_future()
+        if self._ended is not None:
+            return self._ended
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
         self.started_at = self._told_at = time.monotonic()
+        # Before its start is told: who sends that can send the agent's first words too.
+        self._task = loop.create_task(self._work())
+        self._task.add_done_callback(self._work_ended)
         request = self.request
         started = {"agent": self.name, "message_chars": len(request.message)}
         if request.requested_agent is not None:
             started["requested_agent"] = request.requested_agent
         self.tell(AgentEventType.AGENT_STARTED, started)
         self._beat()
-        return stopped
+        self._limit = loop.call_later(self.seconds, self._time_out)
+        return self._ended
 
     async def execute(self) -> None:
         """Run the agent to its end, and tell of it.
@@ -121,28 +141,20 @@ class Run:
         Raises:
             asyncio.CancelledError: The caller was cancelled; the run has ended.
         """
-        stopped = self._stopped or self.begin()
-        work = self.answer(self.request.agent, self.request.message)
-        task = asyncio.get_running_loop().create_task(work)
-        ends: set[asyncio.Future[Any]] = {task, stopped}
+        ended = self.start()
         try:
-            await asyncio.wait(
-                ends,
-                timeout=self.seconds,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.shield(ended)
         except asyncio.CancelledError:
             self.cancel("whoever waited for it gave up")
+            try:
+                await asyncio.wait({ended})
+            finally:
+                self._finish()
             raise
-        finally:
-            await self._end(task)
 
     def cancel(self, why: str) -> None:
         """Give the run up; it ends at a next turn of its loop, with an error."""
-        if self._why is None:
-            self._why = RunCancelledError(self.name, why)
-        if self._stopped is not None:
-            release(self._stopped)
+        self._give_up(RunCancelledError(self.name, why))
 
     # --- telling ----------------------------------------------------------------------
 
@@ -261,8 +273,8 @@ class Run:
         elif result is not None and result.error is not None:
             data["error"] = str(result.error)
         self.tell(AgentEventType.TOOL_COMPLETED, data)
-        if not self._calls and self._settled is not None:
-            release(self._settled)
+        if self._outcome is not None and not self._calls:
+            self._finish()
 
     # --- agents -----------------------------------------------------------------------
 
@@ -278,33 +290,30 @@ class Run:
 
         Raises:
             AgentError: It said why it does not answer.
-            AgentFailedError: It raised something else, or returned no answer.
+            AgentFailedError: It raised something else.
             AgentTimeoutError: It was asked by another, and took longer than it may.
+            InvalidArgumentsError: The message does not fit what it takes.
             KeyboardInterrupt: The user interrupts.
         """
         name = str(listed.name)
         allowed = listed.tool.definition.timeout if asked_by else None
-        clock = asyncio.timeout(allowed)
+        clock = None if allowed is None else asyncio.timeout(allowed)
         try:
-            async with clock:
+            async with clock or nullcontext():
                 said = await self._ask(listed, message, asked_by)
-        except (AgentError, KeyboardInterrupt):
+        except KeyboardInterrupt:
             raise
-        except InvalidArgumentsError as error:
-            raise AgentError(str(error)) from None
+        except (AgentError, InvalidArgumentsError) as error:
+            if type(error) in _OURS:
+                raise
+            raise AgentError(text_of(error)) from None  # its class may do anything
         except BaseException as error:
-            if allowed is not None and clock.expired():
+            if clock is not None and allowed is not None and clock.expired():
                 raise AgentTimeoutError(name, allowed) from None
-            if isinstance(error, asyncio.CancelledError) and self._why is not None:
+            if is_error(error, asyncio.CancelledError) and self._why is not None:
                 raise
             raise self._hidden(name, error) from None
-        if isinstance(said, str):
-            return AgentAnswer(said)
-        if isinstance(said, AgentAnswer) and isinstance(said.text, str):
-            return said
-        kind = type(said).__name__
-        detail = f"it returned {kind}; let `run` return a str or an AgentAnswer"
-        raise AgentFailedError(name, "no answer", detail)
+        return _answer_of(name, said)
 
     async def _ask(
         self, listed: ListedAgent, message: str, asked_by: tuple[str, ...]
@@ -329,48 +338,90 @@ class Run:
     def _hidden(self, name: str, error: BaseException) -> AgentFailedError:
         """Log what an agent raised; its user learns the kind, and not the text."""
         text = "agent %r failed in run %s"
-        logger.error(text, name, self.request.run_id, exc_info=error)
+        log_error(logger, NO_SECRETS, error, text, name, self.request.run_id)
         detail = describe_error(error) if self._rules.show_errors else ""
         return AgentFailedError(name, kind_of_error(error), detail)
 
     # --- the end ----------------------------------------------------------------------
 
-    async def _end(self, task: asyncio.Task[AgentAnswer]) -> None:
-        """Stop what still runs, and tell the end: once, and last."""
+    async def _work(self) -> None:
+        """Let the agent answer; where nothing hinders that, the run ends with it."""
         try:
-            if not task.done():
-                self._why = self._why or AgentTimeoutError(self.name, self.seconds)
-                await self._stop(task)
-            elif self._calls:
-                await self._stop_calls()
-        finally:
-            if self._heart is not None:
-                self._heart.cancel()
-            self._tell_end(task)
-            self.is_ended = True
+            answer = await self.answer(self.request.agent, self.request.message)
+        except ToolkitError as error:
+            self._over(error)
+        else:
+            self._over(answer)
 
-    async def _stop(self, task: asyncio.Task[AgentAnswer]) -> None:
-        self._give_up_calls()
-        task.cancel()
-        await asyncio.wait({task}, timeout=STOP_SECONDS)
-        if not task.done():
-            task.add_done_callback(_forget_outcome)
-            text = "agent %r runs on though run %s was given up"
-            logger.error(text, self.name, self.request.run_id)
-        elif self._calls:
-            await self._stop_calls()
+    def _work_ended(self, task: asyncio.Task[None]) -> None:
+        """End the run where the work did not come to its own end."""
+        error = None if task.cancelled() else task.exception()
+        if self._outcome is None and error is None:
+            text = "it cancelled itself"
+            self._over(AgentFailedError(self.name, "CancelledError", text))
+        elif self._outcome is None and error is not None:
+            self._over(self._hidden(self.name, error))
 
-    async def _stop_calls(self) -> None:
-        """Give up calls that the agent did not wait for, and wait for their ends."""
-        self._settled = asyncio.get_running_loop().create_future()
-        self._give_up_calls()
-        await asyncio.wait({self._settled}, timeout=STOP_SECONDS)
+    def _give_up(self, why: AgentError) -> None:
+        """Stop the agent; whatever it comes to, this is why the run ends."""
+        if self._why is None:
+            self._why = why
+            if self._task is not None and self._outcome is None:
+                self._give_up_calls()
+                self._task.cancel()
+                self._let_end(self._leave)
+
+    def _time_out(self) -> None:
+        self._give_up(AgentTimeoutError(self.name, self.seconds))
+
+    def _leave(self) -> None:
+        """Go on without the agent."""
+        text = "agent %r runs on though run %s was given up"
+        logger.error(text, self.name, self.request.run_id)
+        self._finish()
+
+    def _over(self, outcome: AgentAnswer | ToolkitError) -> None:
+        """Take what the agent came to; end calls first that it did not wait for."""
+        if self.is_ended:
+            return
+        self._outcome = outcome
+        if self._calls:
+            self._give_up_calls()
+            self._let_end(self._finish)
+        else:
+            self._finish()
+
+    def _let_end(self, then: Callable[[], None]) -> None:
+        """Give what was given up some time to end by itself."""
+        if self._limit is not None:
+            self._limit.cancel()
+        self._limit = asyncio.get_running_loop().call_later(STOP_SECONDS, then)
 
     def _give_up_calls(self) -> None:
         for call_id in tuple(self._calls):
             self.host.system.dispatcher.cancel(call_id, "the agent's run has ended")
 
-    def _tell_end(self, task: asyncio.Task[AgentAnswer]) -> None:
+    def _finish(self) -> None:
+        """Tell the end: once, and last."""
+        if self.is_ended:
+            return
+        for timer in (self._heart, self._limit):
+            if timer is not None:
+                timer.cancel()
+        failure: Exception | None = None
+        try:
+            self._tell_calls()
+            self._tell_end(self._why or self._outcome)
+        except Exception as error:  # noqa: BLE001 - who waits for the end gets it
+            failure = error
+        self.is_ended = True
+        if self._ended is not None and failure is None:
+            self._ended.set_result(None)
+        elif self._ended is not None and failure is not None:
+            self._ended.set_exception(failure)
+
+    def _tell_calls(self) -> None:
+        """Tell the end of calls that have not told it themselves."""
         now = time.monotonic()
         for call_id, (tool, since) in self._calls.items():
             data = {
@@ -383,35 +434,18 @@ class Run:
             data["error_code"] = ToolCancelledError.code
             self.tell(AgentEventType.TOOL_COMPLETED, data)
         self._calls.clear()
-        outcome = self._outcome(task)
+
+    def _tell_end(self, outcome: AgentAnswer | ToolkitError | None) -> None:
+        data: dict[str, Any]
         if isinstance(outcome, AgentAnswer):
-            self.tell(
-                AgentEventType.AGENT_COMPLETED,
-                {
-                    "agent": self.name,
-                    "result": outcome.text,
-                    "details": outcome.details,
-                    "seconds": now - self.started_at,
-                    "tool_calls": self.tool_calls,
-                },
-            )
-        else:
+            data = {"agent": self.name, "result": outcome.text}
+            data["details"] = outcome.details
+            data["seconds"] = time.monotonic() - self.started_at
+            data["tool_calls"] = self.tool_calls
+            self.tell(AgentEventType.AGENT_COMPLETED, data)
+        elif outcome is not None:
             data = {"code": outcome.code, "message": str(outcome), "fatal": False}
             self.tell(AgentEventType.ERROR, data)
-
-    def _outcome(self, task: asyncio.Task[AgentAnswer]) -> AgentAnswer | ToolkitError:
-        if self._why is not None:
-            if task.done():
-                _forget_outcome(task)
-            return self._why
-        if task.cancelled():
-            return AgentFailedError(self.name, "CancelledError", "it cancelled itself")
-        error = task.exception()
-        if error is None:
-            return task.result()
-        if isinstance(error, ToolkitError):
-            return error
-        return self._hidden(self.name, error)
 
     # --- for the agent ----------------------------------------------------------------
 
@@ -429,7 +463,16 @@ class Run:
             raise RunEndedError(agent)
 
 
-def _forget_outcome(task: asyncio.Task[Any]) -> None:
-    """Look at what a task came to, so that nobody is told that it was lost."""
-    if not task.cancelled():
-        task.exception()
+def _answer_of(agent: str, said: object) -> AgentAnswer:
+    """Return what an agent returned as an answer.
+
+    Raises:
+        AgentFailedError: It is none.
+    """
+    if type(said) is str:
+        return AgentAnswer(said)
+    if type(said) is AgentAnswer and type(said.text) is str:
+        return said
+    kind = type(said).__name__
+    detail = f"it returned {kind}; let `run` return a str or an AgentAnswer"
+    raise AgentFailedError(agent, "no answer", detail)

@@ -472,9 +472,11 @@ class CallFlow:
         name: str,
         call_id: str,
         started: float,
+        sinks: tuple[Sink, ...],
     ) -> ToolResult:
         """End a direct call whose tool returned something that is to be awaited."""
-        call = self._call(plan, name, call_id, started, {}, None, None)
+        call = Call(plan, name, call_id, started, {}, sinks)
+        call.allow(plan.seconds, started)
         call.state, call.was_started = "running", True
         call.is_told = bool(call.sinks)  # that it executes, they were told already
         self._running[call_id] = call

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn
@@ -46,6 +47,11 @@ def _check_id(name: str, value: object) -> None:
         raise InvalidUserContextError(name, "holds characters that cannot be seen")
     if value.casefold() in PLACEHOLDERS or _UNFIT.search(value):
         raise InvalidUserContextError(name, "is a placeholder, not a real id")
+
+
+def _check_depth(depth: object) -> None:
+    if type(depth) is not int or not 0 <= depth <= MAX_DEPTH:
+        raise InvalidUserContextError("depth", f"is not within 0 to {MAX_DEPTH}")
 
 
 def _names(name: str, value: object) -> frozenset[str]:
@@ -108,8 +114,7 @@ class UserContext:
             _check_id(name, getattr(self, name))
         if self.parent_run_id is not None:
             _check_id("parent_run_id", self.parent_run_id)
-        if type(self.depth) is not int or not 0 <= self.depth <= MAX_DEPTH:
-            raise InvalidUserContextError("depth", f"is not within 0 to {MAX_DEPTH}")
+        _check_depth(self.depth)
         if not isinstance(self.metadata, Mapping):
             raise InvalidUserContextError("metadata", "is not a mapping")
         object.__setattr__(self, "roles", _names("roles", self.roles))
@@ -128,17 +133,14 @@ class UserContext:
             InvalidUserContextError: Nesting would pass `MAX_DEPTH`, or `run_id` is
                 empty or a placeholder.
         """
-        return UserContext(
-            user_id=self.user_id,
-            session_id=self.session_id,
-            thread_id=self.thread_id,
-            run_id=_new_id() if run_id is None else run_id,
-            parent_run_id=self.run_id,
-            roles=self.roles,
-            scopes=self.scopes,
-            metadata=self.metadata,
-            depth=self.depth + 1,
-        )
+        run_id = _new_id() if run_id is None else run_id
+        _check_id("run_id", run_id)
+        _check_depth(self.depth + 1)
+        child = copy(self)  # all else in it was checked, and cannot change
+        object.__setattr__(child, "run_id", run_id)
+        object.__setattr__(child, "parent_run_id", self.run_id)
+        object.__setattr__(child, "depth", self.depth + 1)
+        return child
 
     def __deepcopy__(self, memo: dict[int, object]) -> "UserContext":
         """Return itself: nothing in it can change."""

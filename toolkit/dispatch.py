@@ -94,7 +94,6 @@ class UnifiedToolDispatcher(CallFlow):
             or not plan.is_ready
             or idempotency_key is not None
             or timeout is not None
-            or on_event is not None
         ):
             return await self._whole_way(
                 name, arguments, started, timeout, idempotency_key, on_event
@@ -111,10 +110,10 @@ class UnifiedToolDispatcher(CallFlow):
             return self._refused(plan.refusal(name, error), name, call_id, started)
         if not plan.is_quick or not self._gate.is_open:
             return await self._taken(
-                self._call(plan, name, call_id, started, checked, None, None)
+                self._call(plan, name, call_id, started, checked, None, on_event)
             )
         self._calls += 1
-        sinks = self._sinks
+        sinks = self._sinks if on_event is None else (*self._sinks, on_event)
         if sinks:
             self._teller.executing(sinks, plan, call_id, name, checked)
         if plan.injected is not None:
@@ -122,35 +121,36 @@ class UnifiedToolDispatcher(CallFlow):
         try:
             coroutine = plan.call(**checked)
         except BaseException as error:  # noqa: BLE001 - an instance put it in the place
-            return self._failed_at_once(plan, error, name, call_id, started)
+            return self._failed_at_once(plan, error, name, call_id, started, sinks)
         if plan.is_direct:
             try:
                 copy_context().run(coroutine.send, None)
             except StopIteration as stop:
                 value = stop.value
             except BaseException as error:  # noqa: BLE001 - a tool must not take others down
-                return self._failed_at_once(plan, error, name, call_id, started)
+                return self._failed_at_once(plan, error, name, call_id, started, sinks)
             else:
                 odd = RuntimeError(_WAITS)
-                return self._failed_at_once(plan, odd, name, call_id, started)
+                return self._failed_at_once(plan, odd, name, call_id, started, sinks)
         else:
             loop = asyncio.get_running_loop()
             left = self._runner.left_behind
             task = CallTask(coroutine, loop, copy_context(), left, (name, call_id))
             if not task.start():
-                return await self._suspended(plan, task, name, call_id, started)
-            if task.error is not None:
-                return self._failed_at_once(plan, task.error, name, call_id, started)
+                return await self._suspended(plan, task, name, call_id, started, sinks)
+            error = task.error
+            if error is not None:
+                return self._failed_at_once(plan, error, name, call_id, started, sinks)
             value = task.value
         if type(value) is plan.scalar:
             data = plan.write(value)
         elif type(value) not in plan.inert and is_awaited(value):
-            return await self._go_on(plan, value, name, call_id, started)
+            return await self._go_on(plan, value, name, call_id, started, sinks)
         else:
             try:
                 data = plan.dump(name, value)
             except ToolResultError as error:
-                return self._unwritten(error, name, call_id, started)
+                return self._unwritten(error, name, call_id, started, sinks)
         result: Any = OpenResult()  # as `success` does, without another call
         result.ok = True
         result.value = value
@@ -170,12 +170,18 @@ class UnifiedToolDispatcher(CallFlow):
         return result  # type: ignore[no-any-return]  # it is one since its class says so
 
     async def _suspended(
-        self, plan: Plan, task: CallTask, name: str, call_id: str, started: float
+        self,
+        plan: Plan,
+        task: CallTask,
+        name: str,
+        call_id: str,
+        started: float,
+        sinks: tuple[Sink, ...],
     ) -> ToolResult:
         """Go on with a call that waits for something: now it counts, and can end."""
         part = self._inline.here()
         self._gate.count_in()
-        call = Call(plan, name, call_id, started, None, self._sinks)
+        call = Call(plan, name, call_id, started, None, sinks)
         call.places.append(self._gate)
         call.state, call.was_started = "running", True
         call.is_told = bool(call.sinks)
@@ -300,6 +306,7 @@ class UnifiedToolDispatcher(CallFlow):
         name: str,
         call_id: str,
         started: float,
+        sinks: tuple[Sink, ...],
     ) -> ToolResult:
         """Answer for a tool that failed before it waited for anything."""
         self._failed += 1
@@ -311,16 +318,21 @@ class UnifiedToolDispatcher(CallFlow):
             result = failure(told, name, call_id, time.monotonic() - started)
         finally:
             seconds = time.monotonic() - started
-            self._teller.completed(self._sinks, call_id, name, result, seconds)
+            self._teller.completed(sinks, call_id, name, result, seconds)
         return result
 
     def _unwritten(
-        self, error: ToolResultError, name: str, call_id: str, started: float
+        self,
+        error: ToolResultError,
+        name: str,
+        call_id: str,
+        started: float,
+        sinks: tuple[Sink, ...],
     ) -> ToolResult:
         """Answer for a tool whose value, which it had at once, is no JSON."""
         self._failed += 1
         result = self._refused(error, name, call_id, started)
-        self._teller.completed(self._sinks, call_id, name, result, result.seconds)
+        self._teller.completed(sinks, call_id, name, result, result.seconds)
         return result
 
 

@@ -42,23 +42,26 @@ class Blanks:
         synonyms: The names of each field that goes by several; one of them in `names`
             stands for all.
         secrets: This user's secrets, whose values are blanked out of every text.
+        folded: All the names, with their synonyms, folded.
     """
 
     names: frozenset[str]
     synonyms: tuple[frozenset[str], ...] = ()
     secrets: Secrets | None = None
+    folded: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Fold the names, once for all calls."""
+        names = frozenset(map(str.casefold, self.names))
+        groups = [frozenset(map(str.casefold, one)) for one in self.synonyms]
+        folded = names.union(*(group for group in groups if group & names))
+        object.__setattr__(self, "folded", folded)
 
     def read(self, text: bytes) -> Any:  # noqa: ANN401 - any JSON value
         """Return JSON text as values, blanked out."""
         if self.secrets:
             text = self.secrets.scrub(text.decode()).encode()
-        return _blank(from_json(text), self.folded())
-
-    def folded(self) -> frozenset[str]:
-        """Return all the names, with their synonyms, folded."""
-        names = frozenset(map(str.casefold, self.names))
-        groups = [frozenset(map(str.casefold, one)) for one in self.synonyms]
-        return names.union(*(group for group in groups if group & names))
+        return _blank(from_json(text), self.folded)
 
 
 class ShownArguments(Mapping[str, Any]):
@@ -280,7 +283,7 @@ E = TypeVar("E", ToolEvent, CatalogEvent)
 def _blank(value: Any, fields: frozenset[str]) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, dict):
         return {
-            key: REDACTED if str(key).casefold() in fields else _blank(item, fields)
+            key: REDACTED if key.casefold() in fields else _blank(item, fields)
             for key, item in value.items()
         }
     if isinstance(value, list):

@@ -17,7 +17,7 @@ from toolkit import errors
 from toolkit.events import EventType, ToolEvent
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Counter, Histogram
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import Collector
 
@@ -165,6 +165,7 @@ class PrometheusMetrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._series: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._running: set[str] = set()
         client.Gauge(
             "toolkit_tool_calls_running",
@@ -200,8 +201,13 @@ class PrometheusMetrics:
             self._running.discard(event.call_id)
             tool = self._label(event.tool)
             code = event.error_code if event.error_code in CODES else OTHER
-            self._calls.labels(tool, "ok" if event.ok else code).inc()
-            self._seconds.labels(tool).observe(event.seconds or 0.0)
+            outcome = "ok" if event.ok else code
+            series = self._series.get((tool, outcome))
+            if series is None:  # as many as there are labels
+                series = self._calls.labels(tool, outcome), self._seconds.labels(tool)
+                self._series[tool, outcome] = series
+            series[0].inc()
+            series[1].observe(event.seconds or 0.0)
 
     def text(self) -> bytes:
         """Return everything in Prometheus's text format; see `content_type`."""

@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection
 
 from toolkit.app import Toolkit
 from toolkit.errors import FactoryClosedError
+from toolkit.llm import reasoner_from
 from toolkit.metrics import PrometheusMetrics
 from toolkit.server.connections import Connections, Place, source_of
 from toolkit.server.counts import Counts, Watch
@@ -40,7 +41,8 @@ class Backend:
             discovered when it starts, and closed when it stops.
 
     Raises:
-        ConfigurationError: There is no key to verify tokens by.
+        ConfigurationError: There is no key to verify tokens by, or the table
+            ``[agents.model]`` does not fit.
         MissingExtraError: The extra is not installed.
     """
 
@@ -49,6 +51,7 @@ class Backend:
         self.settings = settings
         self.server = settings.server
         self.verifier = TokenVerifier(settings.auth)
+        self.reasoner = reasoner_from(settings)
         self.connections = Connections(settings.server)
         self.gate = Gate(
             self.verifier, self.connections, settings.server.allowed_origins
@@ -56,6 +59,7 @@ class Backend:
         self.counts = Counts()
         self.metrics = PrometheusMetrics()
         self.metrics.add(self.counts.numbers)
+        self.metrics.add(self.connections.numbers)
         self.health = Health(self)
         self.kit: Toolkit | None = None
         self.start_error: BaseException | None = None
@@ -85,6 +89,8 @@ class Backend:
             await self._start
         if self.kit is not None and self._given is None:
             self.kit.close()
+        if self.reasoner is not None:
+            await self.reasoner.aclose()
 
     async def _discover(self) -> None:
         try:
@@ -173,6 +179,7 @@ class Backend:
             renew=self._renewal(source),
             admit=lambda: self.connections.messages.take(user_id),
             watcher=watch,
+            reason=self.reasoner,
         )
         try:
             supervisor = self._supervisor(self.kit, identity, edge)

@@ -7,6 +7,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 from toolkit.backend_settings import ServerSettings
+from toolkit.metrics import Numbers
 from toolkit.server.counts import Watch
 from toolkit.server.refusals import Refusal
 from toolkit.session.supervisor import Supervisor
@@ -183,6 +184,14 @@ class Connections:
     def __len__(self) -> int:
         """Return how many are connected."""
         return len(self._places)
+
+    def numbers(self) -> Iterator[Numbers]:
+        """Yield what Prometheus is told."""
+        for name, text, value in (
+            ("connections", "Connections that are open now.", len(self)),
+            ("users", "Users who are connected now.", self.users),
+        ):
+            yield Numbers(f"toolkit_server_open_{name}", text, {"": value})
 
     @property
     def users(self) -> int:

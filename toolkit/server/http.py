@@ -6,7 +6,7 @@ import json
 import logging
 from typing import Any, Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -69,11 +69,9 @@ class Runs:
 
     async def _read(self, request: Request) -> AgentRequest | Refusal:
         """Read the body as the message that it would be on a websocket."""
-        most = self._backend.server.max_message_bytes
-        body = await _body(request, most)
-        if body is None:
-            text = f"send {most} bytes at most"
-            return Refusal(status=413, code="too_big", message=text)
+        body = await self._body(request)
+        if isinstance(body, Refusal):
+            return body
         fields = _fields(body)
         if fields is None:
             text = 'send a JSON object such as {"message": "…"}'
@@ -84,6 +82,20 @@ class Runs:
             return asked
         text = getattr(asked, "message", "")
         return Refusal(status=400, code="invalid_message", message=str(text))
+
+    async def _body(self, request: Request) -> bytes | Refusal:
+        """Read the body, if it comes in time and is not too large."""
+        server = self._backend.server
+        try:
+            async with asyncio.timeout(server.slow_consumer_timeout):
+                body = await _read_up_to(request, server.max_message_bytes)
+        except (TimeoutError, ClientDisconnect):
+            text = "the request did not come in time"
+            return Refusal(status=408, code="too_slow", message=text)
+        if body is None:
+            text = f"send {server.max_message_bytes} bytes at most"
+            return Refusal(status=413, code="too_big", message=text)
+        return body
 
     async def _tell(
         self, supervisor: Supervisor, run_id: str, receive: Receive, send: Send
@@ -142,7 +154,7 @@ async def _until_gone(receive: Receive) -> None:
         continue
 
 
-async def _body(request: Request, most: int) -> bytes | None:
+async def _read_up_to(request: Request, most: int) -> bytes | None:
     """Return the body; None when it is larger than allowed."""
     parts, size = [], 0
     async for part in request.stream():
@@ -213,20 +225,25 @@ class Pages:
         return Response(metrics.text(), media_type=metrics.content_type)
 
     async def _refuse_others(self, request: Request) -> Refusal | None:
-        identity = await self._backend.gate.identify(request)
-        if isinstance(identity, Refusal):
-            return identity
-        if self._backend.settings.server.admin_scope in self._scopes(identity):
-            return None
-        scope = self._backend.settings.server.admin_scope
-        text = f"this needs the scope {scope}"
-        return Refusal(status=403, code="missing_scope", message=text)
+        found = await identify_admin(self._backend, request)
+        return found if isinstance(found, Refusal) else None
 
-    def _scopes(self, identity: Identity) -> frozenset[str]:
-        kit = self._backend.kit
-        if kit is None:
-            return identity.scopes
-        return kit.factory.policy.scopes_of(identity.context())
+
+async def identify_admin(backend: Backend, request: Request) -> Identity | Refusal:
+    """Return which administrator asks, or why somebody else may not."""
+    identity = await backend.gate.identify(request)
+    if isinstance(identity, Refusal):
+        return identity
+    kit, scope = backend.kit, backend.settings.server.admin_scope
+    scopes = (
+        identity.scopes
+        if kit is None
+        else kit.factory.policy.scopes_of(identity.context())
+    )
+    if scope in scopes:
+        return identity
+    text = f"this needs the scope {scope}"
+    return Refusal(status=403, code="missing_scope", message=text)
 
 
 _NOT_READY: Final = Refusal(

@@ -23,7 +23,13 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
 _TOKEN: Final = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*){1,4}|(?i:bearer)[. ]+[^\s\"',]+")
 
 
-_LIBRARIES: Final = ("uvicorn", "uvicorn.access", "uvicorn.error", "websockets")
+_LOGGERS: Final = (
+    "toolkit",
+    "uvicorn",
+    "uvicorn.access",
+    "uvicorn.error",
+    "websockets",
+)
 
 
 def tell_connection(connection_id: str, user_id: str) -> None:
@@ -111,5 +117,5 @@ def configuration(form: LogFormat) -> dict[str, Any]:
         "filters": {"queries": {"()": WithoutQueries}},
         "handlers": {"stderr": handler},
         "root": {"level": "INFO", "handlers": ["stderr"]},
-        "loggers": dict.fromkeys(_LIBRARIES, quiet),
+        "loggers": dict.fromkeys(_LOGGERS, quiet),
     }

@@ -87,12 +87,63 @@ async def _read(websocket: WebSocket, supervisor: Supervisor) -> None:
 
 async def _write(websocket: WebSocket, supervisor: Supervisor, seconds: float) -> bool:
     """Send what there is until there is no more; return whether the client took it."""
+    patience = _Patience(seconds)
     try:
         while (text := await supervisor.next_message()) is not None:
-            async with asyncio.timeout(seconds):
-                await websocket.send_text(text)
+            patience.begin()
+            await websocket.send({"type": "websocket.send", "text": text})
+            patience.end()
     except WebSocketDisconnect:
         return True  # the reader learns of it too
-    except TimeoutError:
+    except asyncio.CancelledError:
+        if not patience.is_over:
+            raise
         return False
+    finally:
+        patience.stop()
     return True
+
+
+class _Patience:
+    """Cancels its task when one step takes too long.
+
+    For many steps it needs one timer, which looks at the step of the moment:
+    `asyncio.timeout` costs as much as writing and sending a message.
+    """
+
+    __slots__ = ("_loop", "_seconds", "_since", "_task", "_timer", "is_over")
+
+    def __init__(self, seconds: float) -> None:
+        """Belong to the task that runs now."""
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._seconds = seconds
+        self._since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.is_over = False
+
+    def begin(self) -> None:
+        """Note that a step begins."""
+        self._since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._look)
+
+    def end(self) -> None:
+        """Note that it has ended."""
+        self._since = None
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._since is None or self._task is None:
+            return
+        left = self._since + self._seconds - self._loop.time()
+        if left > 0.0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self.is_over = True
+            self._task.cancel()

@@ -448,7 +448,7 @@ class _RepeatedNameError(_UnreadableError):
 def _read(text: str) -> Any:  # noqa: ANN401 - any JSON value
     """Return the JSON value that a text is, or why it is none."""
     try:
-        values = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        values = _DECODER.decode(text)
     except _UnreadableError as error:
         return _refuse(error.code, str(error))
     except RecursionError:
@@ -471,6 +471,9 @@ def _constant(name: str) -> None:
     """Refuse NaN and the infinities, which JSON has not."""
     message = f"{name} is no JSON; send null."
     raise _UnreadableError(message)
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 
 def _is_deep(value: Any) -> bool:  # noqa: ANN401 - any JSON value

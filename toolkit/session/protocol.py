@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from os import urandom
 from typing import Any, Final, NamedTuple
-from uuid import uuid4
 
 from pydantic.fields import FieldInfo
 
@@ -58,6 +58,7 @@ class State(StrEnum):
 class _Shape(NamedTuple):
     """What the data of one kind of message has, as its model says."""
 
+    head: str  # how a message of it begins
     needed: frozenset[str]
     allowed: frozenset[str] | None  # None: more may be there
     copied: tuple[str, ...]  # to the top level
@@ -74,6 +75,7 @@ def _shape_of(kind: MessageType) -> _Shape:
     fields: Mapping[str, FieldInfo] = data.model_fields
     hints: Mapping[str, Any] = {name: fields[name].annotation for name in fields}
     return _Shape(
+        head=f'{{"version":{VERSION},"type":"{kind}","sequence":',
         needed=frozenset(name for name in fields if fields[name].is_required()),
         allowed=None if data.model_config["extra"] == "allow" else frozenset(fields),
         copied=tuple(name for name in message.model_fields if name in fields),
@@ -119,8 +121,8 @@ class Session:
         "_invalid",
         "_max_invalid",
         "_max_message_bytes",
+        "_moment",
         "_runs",
-        "_second",
         "_stamp",
         "close_code",
         "close_reason",
@@ -147,7 +149,7 @@ class Session:
         self._max_invalid = max_invalid_messages
         self._invalid = 0
         self._runs: dict[str, _Run] = {}
-        self._second = -1
+        self._moment = -1
         self._stamp = ""
 
     def __repr__(self) -> str:
@@ -292,7 +294,7 @@ class Session:
             SessionClosedError: It is closing or closed.
         """
         self._check_reading()
-        run_id = uuid4().hex
+        run_id = urandom(16).hex()
         self._runs[run_id] = _Run(_ids(run_id, request_id), request_id)
         return run_id
 
@@ -335,10 +337,8 @@ class Session:
             self._note(kind, run, run_id, data)
         self.sequence += 1
         ids = _ids(None, request_id) if run is None else run.ids
-        return (
-            f'{{"version":{VERSION},"type":"{kind}","sequence":{self.sequence},'
-            f'"timestamp":"{self._timestamp(now)}",{ids},{text}'
-        )
+        stamp = self._timestamp(now)
+        return f'{shape.head}{self.sequence},"timestamp":"{stamp}",{ids},{text}'
 
     def _check_state(self, kind: MessageType) -> None:
         """Let messages out when they may be sent."""
@@ -384,12 +384,14 @@ class Session:
             del self._runs[run_id]
 
     def _timestamp(self, now: float) -> str:
-        """Write a time; the second is written once for all messages in it."""
-        second, thousandths = divmod(round(now * 1000), 1000)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{thousandths:03d}Z"
+        """Write a time; once for all messages in one millisecond."""
+        moment = round(now * 1000)
+        if moment != self._moment:
+            self._moment = moment
+            second, thousandths = divmod(moment, 1000)
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._stamp = f"{stamp}.{thousandths:03d}Z"
+        return self._stamp
 
     def _wrong(self, what: str, when: str) -> LocalProtocolError:
         return LocalProtocolError(f"{what} while {self.state}; it is for {when}")

@@ -52,6 +52,8 @@ GOING_AWAY: Final = 1001
 WARNING_SECONDS: Final = 60.0
 """How long before its token ends a client is told to show another one."""
 
+_MESSAGES: Final = {kind: MessageType(kind) for kind in AgentEventType}
+
 
 class Supervisor:
     """Owns one connection: its session, tool system, runs, and what waits to be sent.
@@ -89,7 +91,7 @@ class Supervisor:
         self.user_context = user_context
         self.connection_id = uuid4().hex
         self._seats = Seats(self, kit, user_context, self._edge.secrets)
-        self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
+        self._runs: dict[str, tuple[Run, asyncio.Future[None]]] = {}
         self._outbound = Outbound(
             self._server.max_outbound_messages, self._server.max_outbound_bytes
         )
@@ -99,6 +101,11 @@ class Supervisor:
         )
         self._session.authenticated(self._edge.expires_at)
         self._session.ready()
+        self._rules = RunRules(
+            timeout=self._server.run_timeout,
+            heartbeat=self._server.heartbeat,
+            show_errors=kit.settings.show_tool_errors,
+        )
         self._is_draining = False
         self._clock: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -226,20 +233,14 @@ class Supervisor:
             request_id=request_id,
             requested_agent=missing,
         )
-        rules = RunRules(
-            timeout=self._server.run_timeout,
-            heartbeat=self._server.heartbeat,
-            show_errors=self._kit.settings.show_tool_errors,
-        )
         seat = self._seats.current
-        run = Run(request, seat, rules, self._edge.reason)
+        run = Run(request, seat, self._rules, self._edge.reason)
         seat.runs += 1
-        run.begin()  # now: the connection may end before the task has a turn
-        task = asyncio.get_running_loop().create_task(run.execute())
-        self._runs[run_id] = run, task
+        ended = run.start()
+        self._runs[run_id] = run, ended
         if self._edge.watcher is not None:
             self._edge.watcher.run_started(self.user_context.user_id)
-        task.add_done_callback(lambda _: self._run_ended(run_id, seat))
+        ended.add_done_callback(lambda _: self._run_ended(run_id, seat))
         return run_id
 
     def cancel(
@@ -262,7 +263,7 @@ class Supervisor:
         """Put an event of a run among the messages. Never raises."""
         try:
             text = self._session.event(
-                MessageType(event.type),
+                _MESSAGES[event.type],
                 event.data,
                 now=time.time(),
                 run_id=event.run_id,
@@ -426,9 +427,9 @@ class Supervisor:
             self._send(MessageType.TOOLS_CHANGED, data)
 
     def _run_ended(self, run_id: str, seat: Seat) -> None:
-        _, task = self._runs.pop(run_id)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("run %s broke", run_id, exc_info=task.exception())
+        _, ended = self._runs.pop(run_id)
+        if ended.exception() is not None:
+            logger.error("run %s broke", run_id, exc_info=ended.exception())
             self._end(1011, "internal_error", "the server made a mistake")
         self._seats.left(seat)
         if not self._runs and self._session.state is State.CLOSING:
@@ -481,9 +482,9 @@ class Supervisor:
         Takes ``server.drain_timeout`` seconds at most, and what `aclose` takes.
         """
         self._is_draining = True
-        tasks = {task for _, task in self._runs.values()}
-        if tasks:
-            await asyncio.wait(tasks, timeout=self._server.drain_timeout)
+        ends = {ended for _, ended in self._runs.values()}
+        if ends:
+            await asyncio.wait(ends, timeout=self._server.drain_timeout)
         await self.aclose(GOING_AWAY, "the server is shutting down")
 
     async def aclose(
@@ -515,11 +516,11 @@ class Supervisor:
     async def _close(self, reason: str) -> None:
         started, is_complete = time.monotonic(), False
         self.cancel(why=reason)
-        tasks = {task for _, task in self._runs.values()}
+        ends = {ended for _, ended in self._runs.values()}
         try:
             async with asyncio.timeout(self._server.cleanup_timeout):
-                if tasks:
-                    await asyncio.wait(tasks)
+                if ends:
+                    await asyncio.wait(ends)
                 await self._seats.aclose()
             is_complete = True
         except TimeoutError:

@@ -33,6 +33,8 @@ def test_plan_of_a_real_bill_is_doubted_where_it_must_be(ask: Ask) -> None:
     assert {one["provider"] for one in findings} <= {"AWS", None}
     assert "with low confidence" in told.answer
     assert "Begin with" not in told.answer
+    assert "1. Check no. 1, no. 2" in told.answer
+    assert "how far it is used cannot be told from this export" in told.answer
 
 
 def test_single_service_of_a_real_bill_has_its_exact_cost(ask: Ask) -> None:

@@ -138,9 +138,12 @@ def ask() -> Ask:
     """Ask `triage_agent` as a user who has three more agents and one tool."""
 
     def ask_it(
-        message: str, agents: Iterable[object] = (Ledger, Tables, Recipes), **how: Any
+        message: str,
+        agents: Iterable[object] = (Ledger, Tables, Recipes),
+        tools: Iterable[object] = (WordCount,),
+        **how: Any,
     ) -> Told:
-        user = make_user("ada")
-        return ask_agents(message, [TriageAgent, *agents], [WordCount], user, **how)
+        user = make_user("ada", scopes={"costs:read", "data:read"})
+        return ask_agents(message, [TriageAgent, *agents], tools, user, **how)
 
     return ask_it

@@ -25,7 +25,7 @@ COSTS, DATA, KITCHEN = "cost_optimization_agent", "data_agent", "kitchen"
         ("untagged spend", COSTS),
         ("Are our savings plans used?", COSTS),
         ("Wie kann ich bei AWS Kosten sparen?", COSTS),
-        ("¿Cuáles son mis costos de Azure?", COSTS),
+        ("¿Cuáles son los costos de Azure?", COSTS),
         ("How many rows are in orders?", DATA),
         ("average amount per month", DATA),
         ("What is the average cost in my orders table?", DATA),
@@ -73,6 +73,13 @@ def test_words_that_all_agents_share_tell_nothing() -> None:
     agents = {"one": "Weather of Rome.", "two": "Weather of Oslo."}
     assert rank("weather", agents) == ()
     assert [one.agent for one in rank("weather in Oslo", agents)] == ["two"]
+
+
+def test_one_word_makes_no_agent_one_for_a_whole_topic() -> None:
+    """Hand no cloud bill to an agent that says `cost` once."""
+    agents = {"tea": "Knows the cost of tea.", "ale": "Brews ale."}
+    assert rank("s3 bucket", agents) == ()
+    assert [one.agent for one in rank("cost", agents)] == ["tea"]
 
 
 def test_equals_are_ordered_by_name_and_the_reason_says_so() -> None:

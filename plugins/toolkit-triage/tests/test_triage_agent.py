@@ -6,6 +6,10 @@ from typing import Any
 import pytest
 
 from toolkit import AgentError, AgentRun, Settings, Toolkit
+from toolkit_cloud_costs.tools import CostOverviewTool, SavingsReportTool
+from toolkit_cost_agent.agent import CostOptimizationAgent
+from toolkit_data.tools import ListTables
+from toolkit_data_agent.agent import DataAgent
 from toolkit_triage.agent import TriageAgent
 
 Ask = Callable[..., Any]
@@ -121,3 +125,23 @@ def test_hostile_message_is_answered_like_any_other(ask: Ask, message: str) -> N
     assert len(told.answer) < 2_000
     assert "<script>" not in told.thoughts[0]
     assert told.of("error") == []
+
+
+def test_question_about_costs_reaches_the_plan_of_the_cost_agent(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Go the whole way from triage to the figures of a real export (S142)."""
+    for name in ("TOOLKIT_DATA_ROOT", "TOOLKIT_BILLING_EXPORT"):
+        monkeypatch.delenv(name, raising=False)
+    told = ask(
+        "Help me optimize my AWS costs for my startup",
+        agents=[CostOptimizationAgent, DataAgent],
+        tools=[CostOverviewTool, SavingsReportTool, ListTables],
+    )
+    assert told.calls == ["cost_overview", "savings_report"]
+    assert told.answer.startswith("cost_optimization_agent answers, because the ")
+    assert "**146.00 USD a month**" in told.answer
+    assert [one["agent"] for one in told.of("agent_thinking")] == [
+        "triage_agent",
+        *["cost_optimization_agent"] * 4,
+    ]

@@ -15,6 +15,7 @@ from toolkit_cost_agent.markdown import (
     section,
     spend_table,
     total_line,
+    use_of,
 )
 from toolkit_cost_agent.question import Query
 
@@ -120,10 +121,8 @@ def write_anomalies(anomalies: Answered) -> str:
 def write_commitments(usage: Answered) -> str:
     """Say how far commitments are used, and what they cover."""
     lines = [
-        f"**{cell(one['name'] or one['commitment_id'])}** ({cell(one['type'])}): used "
-        f"{percent(one['utilization_percent'])}, "
-        f"{money(one['unused'], one['currency'])} paid and unused, "
-        f"{one['rows']:,} rows"
+        f"**{cell(one['name'] or one['commitment_id'])}** ({cell(one['type'])}): "
+        f"{use_of(one)}, {one['rows']:,} rows"
         for one in usage["commitments"]
     ]
     covered = [

@@ -113,6 +113,14 @@ def movers_table(name: str, rows: Iterable[Answered]) -> str:
     return table(columns, written) if written else ""
 
 
+def use_of(commitment: Answered) -> str:
+    """Say how far a commitment is used, where the export can tell."""
+    if commitment["utilization_percent"] is None:
+        return "how far it is used cannot be told from this export"
+    unused = money(commitment["unused"], commitment["currency"])
+    return f"used {percent(commitment['utilization_percent'])}, {unused} unused"
+
+
 def anomalies_table(rows: Iterable[Answered]) -> str:
     """Write the days that stand out."""
     written = [

@@ -17,6 +17,7 @@ from toolkit_cost_agent.markdown import (
     section,
     spend_table,
     total_line,
+    use_of,
 )
 
 SURE: Final = "high"
@@ -150,10 +151,8 @@ def _commitments(usage: Answered | None) -> Iterator[str]:
     if usage is None:
         return
     for one in usage["commitments"]:
-        used = percent(one["utilization_percent"])
-        unused = money(one["unused"], one["currency"])
         name = cell(one["name"] or one["commitment_id"])
-        yield f"{name}: used {used}, {unused} unused"
+        yield f"{name}: {use_of(one)}"
     for one in usage["coverage"]:
         covered = percent(one["coverage_percent"])
         yield f"{cell(one['service'])}: {covered} covered by commitments, at list cost"
@@ -210,9 +209,10 @@ def _in_order(saving: Sequence[Answered]) -> Iterator[str]:
     if sure:
         yield f"Begin with {_named(sure)}: the bill itself states them ({_sum(sure)})."
     if doubted:
+        word = "Then check" if sure else "Check"
         yield (
-            f"Then check {_named(doubted)} with those who run them ({_sum(doubted)}), "
-            "as the bill only suggests them."
+            f"{word} {_named(doubted)} with those who run them ({_sum(doubted)}), as "
+            "the bill only suggests them."
         )
     if bound:
         yield (

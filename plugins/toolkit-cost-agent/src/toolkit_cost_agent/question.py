@@ -29,8 +29,8 @@ _AIMS: Final[tuple[tuple[Aim, str], ...]] = (
     (
         "plan",
         (
-            r"optimi[sz]\w*|sav(?:e|ing|ings)\b(?! plans?)|reduc\w*|cut\b|lower my|"
-            r"wast\w*|cheaper (?:way|option)|recommend\w*|idle|unused|"
+            r"optimi[sz]\w*|(?:save|savings?)\b(?! plans?)|reduc\w*|cut\b|lower my|"
+            r"wasted?|wasting|cheaper (?:way|option)|recommend\w*|idle|unused|"
             r"too (?:much|high|expensive)|sparen|senken|réduire|economizar|ahorrar"
         ),
     ),
@@ -41,7 +41,8 @@ _AIMS: Final[tuple[tuple[Aim, str], ...]] = (
     (
         "movers",
         (
-            r"dearer|more expensive|cheaper|increas\w*|decreas\w*|gr[eo]w\w*|"
+            r"dearer|more expensive|cheaper|increase[ds]?|increasing|"
+            r"decrease[ds]?|gr[eo]w\w*|"
             r"ris(?:e|en|ing)|rose|went (?:up|down)|go(?:ne|ing)? (?:up|down)|"
             r"chang\w*|movers?|moved|compared (?:to|with)|trend\w*"
         ),
@@ -62,7 +63,7 @@ _AIMS: Final[tuple[tuple[Aim, str], ...]] = (
     ),
 )
 _DIMENSIONS: Final = (
-    ("service_category", r"(?:service )?categor(?:y|ies)"),
+    ("service_category", r"(?:service )?(?:category|categories)"),
     ("billing_account", r"billing accounts?"),
     ("account", r"(?:sub[ -]?)?accounts?|projects?|subscriptions?"),
     ("region", r"regions?|locations?"),
@@ -227,8 +228,10 @@ def _aim(text: str) -> Aim:
 
 def _direction(text: str) -> Literal["up", "down"] | None:
     low = text.casefold()
-    up = re.search(r"\b(?:dearer|more expensive|increas|ris|rose|grew|up\b)", low)
-    down = re.search(r"\b(?:cheaper|decreas|fell|fall|down\b)", low)
+    up = re.search(
+        r"\b(?:dearer|more expensive|increase|increasing|ris|rose|grew|up\b)", low
+    )
+    down = re.search(r"\b(?:cheaper|decrease|fell|fall|down\b)", low)
     if up:
         return None if down else "up"
     return "down" if down else None

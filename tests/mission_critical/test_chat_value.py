@@ -26,7 +26,7 @@ QUESTION: Final = "Help me optimize my AWS costs for my startup"
 FULL_TEXT: Final = f"{HANDLER_PREFIX}{STAGING_TEXT}"
 
 Enter = Callable[[str], Awaitable[ChatClient]]
-Probe = Callable[[Enter, float], Awaitable[None]]
+Probe = Callable[[Enter, float], Awaitable[list[Any]]]
 
 
 class AskModel(BaseModel):
@@ -49,7 +49,7 @@ async def chat(enter: Enter, seconds: float) -> list[Any]:
         return await client.ask(QUESTION, "cost_optimization_agent", timeout=seconds)
 
 
-async def probe_user_can_chat(enter: Enter, seconds: float) -> None:
+async def probe_user_can_chat(enter: Enter, seconds: float) -> list[Any]:
     """Somebody connects, asks, and the run ends without an error."""
     try:
         heard = await chat(enter, seconds)
@@ -57,9 +57,10 @@ async def probe_user_can_chat(enter: Enter, seconds: float) -> None:
         pytest.fail(f"USERS CANNOT CHAT: {error}")
     if heard[-1]["type"] == "error":
         pytest.fail(f"USERS CANNOT CHAT: {heard[-1]['code']}: {heard[-1]['message']}")
+    return heard
 
 
-async def probe_responses_are_delivered(enter: Enter, seconds: float) -> None:
+async def probe_responses_are_delivered(enter: Enter, seconds: float) -> list[Any]:
     """There is an answer, and it is worth having."""
     try:
         heard = await chat(enter, seconds)
@@ -68,9 +69,10 @@ async def probe_responses_are_delivered(enter: Enter, seconds: float) -> None:
     answer = str(heard[-1].get("result", ""))
     if len(answer) <= 50 or not any(one.isdigit() for one in answer):
         pytest.fail(f"RESPONSES ARE NOT DELIVERED: {answer!r} is of no use")
+    return heard
 
 
-async def probe_events_are_sent(enter: Enter, seconds: float) -> None:
+async def probe_events_are_sent(enter: Enter, seconds: float) -> list[Any]:
     """All five events come, so that users see what happens."""
     try:
         heard = await chat(enter, seconds)
@@ -79,6 +81,7 @@ async def probe_events_are_sent(enter: Enter, seconds: float) -> None:
     missing = [one for one in FIVE if one not in types(heard)]
     if missing:
         pytest.fail(f"EVENTS ARE NOT SENT: no {', '.join(missing)}")
+    return heard
 
 
 PROBES: Final = {
@@ -201,7 +204,8 @@ async def test_every_probe_passes_on_the_server_that_runs(
     """Users can chat, responses are delivered, events are sent
     (S4, S6, S66, S71-S76, S87, S137-S139, S142, S159, S160, S179-S182, S193, S199).
     """
-    await PROBES[message](server.connect, 20.0)
+    heard = await PROBES[message](server.connect, 20.0)
+    assert heard[-1]["data"]["tool_calls"] > 0
 
 
 async def test_everybody_who_comes_is_answered(server: Deployment) -> None:

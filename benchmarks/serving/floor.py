@@ -14,10 +14,10 @@ import sys
 import jwt
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Route, WebSocketRoute
-from starlette.responses import PlainTextResponse
-from starlette.websockets import WebSocket
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 SECRET = "only-for-benchmarks-" * 2  # the servers are on loopback
 BACKLOG = 2048

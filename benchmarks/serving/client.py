@@ -69,6 +69,9 @@ def first_event(port: int, user: str) -> float:
 
     Returns:
         The seconds until the first event.
+
+    Raises:
+        LostError: The server refused the connection.
     """
     hello = handshake(user)
     started = time.perf_counter()

@@ -69,6 +69,9 @@ def first_event(port: int, user: str) -> float:
 
     Returns:
         The seconds until the first event.
+
+    Raises:
+        LostError: The server refused the connection.
     """
     hello = handshake(user)
     started = time.perf_counter()
@@ -131,7 +134,7 @@ class Peer(asyncio.Protocol):
         self.begin(lambda _: done.set_result(None))
         await done
 
-    def begin(self, on_end: "Callable[[Peer], object]") -> None:
+    def begin(self, on_end: Callable[[Peer], object]) -> None:
         """Ask; the function is called once there is an answer."""
         self._on_end = on_end
         self.write(REQUEST)
@@ -203,6 +206,11 @@ def _frame_at(data: bytes, at: int) -> tuple[int, int, int] | None:
         size, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
     end = start + size
     return None if len(data) < end else (data[at] & 15, start, end)
+
+
+def users(count: int) -> list[str]:
+    """Return the names of so many users, the same each time."""
+    return [f"user-{number:04}" for number in range(count)]
 
 
 async def opened(port: int, users: Sequence[str]) -> list[Peer]:

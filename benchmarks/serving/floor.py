@@ -14,10 +14,10 @@ import sys
 import jwt
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Route, WebSocketRoute
-from starlette.responses import PlainTextResponse
-from starlette.websockets import WebSocket
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 SECRET = "only-for-benchmarks-" * 2  # the servers are on loopback
 BACKLOG = 2048
@@ -40,23 +40,29 @@ FIVE = [
     HEAD
     % (
         "agent_thinking",
-        '"thought":"adding up the order","data":{"agent":'
-        '"bench_agent","thought":"adding up the order","step":1}',
+        (
+            '"thought":"adding up the order","data":{"agent":'
+            '"bench_agent","thought":"adding up the order","step":1}'
+        ),
     ),
     HEAD % ("tool_executing", f'{CALL},"data":{{{CALL},"arguments":{ARGUMENTS}}}'),
     HEAD
     % (
         "tool_completed",
-        f'{CALL},"ok":true,"data":{{{CALL},"ok":true,'
-        '"seconds":0.000123456,"truncated":false,"error_code":"","error":null,'
-        f'"result":{RESULT}}}',
+        (
+            f'{CALL},"ok":true,"data":{{{CALL},"ok":true,'
+            '"seconds":0.000123456,"truncated":false,"error_code":"","error":null,'
+            f'"result":{RESULT}}}'
+        ),
     ),
     HEAD
     % (
         "agent_completed",
-        '"result":"add it up: True","data":{"agent":'
-        '"bench_agent","result":"add it up: True","details":null,'
-        '"seconds":0.000123456,"tool_calls":1}',
+        (
+            '"result":"add it up: True","data":{"agent":'
+            '"bench_agent","result":"add it up: True","details":null,'
+            '"seconds":0.000123456,"tool_calls":1}'
+        ),
     ),
 ]
 

@@ -17,6 +17,7 @@ from benchmarks.serving.client import (
     closed,
     first_event,
     opened,
+    users,
 )
 from benchmarks.serving.servers import FLOOR, OURS, Server, running
 
@@ -69,7 +70,7 @@ def events(runs: int) -> Iterator[Table]:
 
 
 async def _events(servers: Sequence[Server], runs: int, rows: Figures) -> None:
-    loads = [(one, await opened(one.port, _users(PEERS))) for one in servers]
+    loads = [(one, await opened(one.port, users(PEERS))) for one in servers]
     for _, peers in loads:
         await _block(peers, RUNS)
     for _ in range(runs):
@@ -116,10 +117,6 @@ async def _block(peers: Sequence[Peer], runs: int) -> float:
     return seconds
 
 
-def _users(count: int) -> list[str]:
-    return [f"user-{number:04}" for number in range(count)]
-
-
 def connecting(runs: int) -> Iterator[Table]:
     """Measure how soon the first event of a new connection comes.
 
@@ -154,8 +151,8 @@ def _connect(servers: Sequence[Server]) -> list[tuple[list[float], float]]:
     """Connect to each by turns; return the seconds, and processor seconds of each."""
     times: list[list[float]] = [[] for _ in servers]
     before = [one.cpu_seconds() for one in servers]
-    for number in range(CONNECTS):
+    for name in users(CONNECTS):
         for seconds, server in zip(times, servers, strict=True):
-            seconds.append(first_event(server.port, f"user-{number:04}"))
+            seconds.append(first_event(server.port, name))
     spent = [one.cpu_seconds() - was for one, was in zip(servers, before, strict=True)]
     return [(one, cpu / CONNECTS) for one, cpu in zip(times, spent, strict=True)]

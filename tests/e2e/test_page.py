@@ -240,6 +240,26 @@ async def test_failed_tool_says_what_went_wrong_in_the_timeline(visit: Visit) ->
     await expect(failed).to_contain_text("burn failed: there is no fuel tool_error")
 
 
+async def test_run_that_waits_says_so_in_one_line_that_is_kept_up_to_date(
+    browser: Browser,
+) -> None:
+    """Show that a run is alive without filling its timeline (S78)."""
+    async with (
+        serving(add, agents=(Waiting,), heartbeat=0.2) as slow,
+        visiting(browser, slow.url) as visit,
+    ):
+        await visit.sign_in()
+        await visit.ask("for ever", "waiting_agent")
+        events = visit.last.locator(".events li")
+        await expect(events.last).to_contain_text("Still working")
+        for _ in range(2):
+            shown = await events.last.locator("time").inner_text()
+            await expect(events.last.locator("time")).not_to_have_text(shown)
+        await expect(events).to_have_count(3)
+        await visit.page.keyboard.press("Escape")
+        await expect(visit.last.locator(".failure")).to_be_visible()
+
+
 async def test_large_answer_never_stops_the_page(visit: Visit) -> None:
     """Show answers in time that are made to be slow to read, or too much to show."""
     await visit.sign_in()

@@ -148,7 +148,8 @@ class _Patience:
         self._since = None
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more, and know its task no more."""
+        self._task = None
         if self._timer is not None:
             self._timer.cancel()
 

@@ -1,7 +1,8 @@
 """The tool systems of one connection: the one in use, and those that runs still use."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+import weakref
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -32,25 +33,34 @@ class Seat:
     Attributes:
         system: The user's tools.
         agents: The agents that the user may ask, by name.
-        emit: Takes an event of a run.
-        room: Waits until events are taken again.
         runs: How many runs use it now.
     """
 
-    __slots__ = ("agents", "emit", "room", "runs", "system")
+    __slots__ = ("_owner", "agents", "runs", "system")
 
     def __init__(
         self,
-        owner: SeatOwner,
+        owner: "weakref.ref[SeatOwner]",
         system: UserToolSystem,
         agents: Mapping[str, ListedAgent],
     ) -> None:
         """Take over the system."""
+        self._owner = owner  # which has this seat, and is to be freed without a search
         self.system = system
         self.agents = agents
-        self.emit: Callable[[AgentEvent], None] = owner.take
-        self.room: Callable[[], Coroutine[None, None, None]] = owner.room
         self.runs = 0
+
+    def emit(self, event: AgentEvent) -> None:
+        """Hand on an event of a run."""
+        owner = self._owner()
+        if owner is not None:
+            owner.take(event)
+
+    async def room(self) -> None:
+        """Wait until events are taken again."""
+        owner = self._owner()
+        if owner is not None:
+            await owner.room()
 
 
 class Seats:
@@ -73,7 +83,7 @@ class Seats:
             InvalidUserContextError: `user` is no `UserContext`.
             FactoryClosedError: The toolkit is closed.
         """
-        self._owner = owner
+        self._owner = weakref.ref(owner)
         self._kit = kit
         self._secrets = secrets
         self._retired: list[Seat] = []

@@ -160,9 +160,9 @@ export class Connection extends EventTarget {
     else this.#wait(text);
   }
 
-  #wait(text, atLeast = 0) {
+  #wait(text, minimum = 0) {
     const backOff = Math.min(LONGEST, 500 * 2 ** this.#tries) * (0.75 + Math.random() / 2);
-    const milliseconds = Math.max(backOff, (atLeast ?? 0) * 1000);
+    const milliseconds = Math.max(backOff, (minimum ?? 0) * 1000);
     this.#tries += 1;
     this.#timer = setTimeout(() => this.#reopen(), milliseconds);
     this.#tell("lost", { text, seconds: Math.max(1, Math.round(milliseconds / 1000)) });

@@ -34,6 +34,7 @@ from tests.serving import (
 )
 from toolkit import AgentRun, Toolkit, tool
 from toolkit.server import create_app
+from toolkit.server.serve import HttpProtocol
 from toolkit.session.supervisor import Supervisor
 from toolkit.system import UserToolSystem
 
@@ -177,10 +178,11 @@ async def test_disconnect_in_the_middle_of_a_call_leaves_nothing() -> None:
         assert live_parts() <= before
 
 
-def live_parts() -> int:
-    """Count the supervisors and tool systems that are alive."""
+def live_parts(*kinds: type) -> int:
+    """Count the supervisors and tool systems, or what else is named, that are alive."""
     gc.collect()
-    return sum(type(one) in (Supervisor, UserToolSystem) for one in gc.get_objects())
+    wanted = kinds or (Supervisor, UserToolSystem)
+    return sum(type(one) in wanted for one in gc.get_objects())
 
 
 async def test_many_connections_that_end_at_any_moment_leave_nothing() -> None:
@@ -374,3 +376,11 @@ async def test_connection_that_ends_idle_leaves_nothing(
             leave(client)
         await until_empty(chat)
         assert kit.factory.registry_count("ann") == 0
+
+
+async def test_connection_leaves_nothing_of_its_request_behind() -> None:
+    """What read the handshake is gone once the socket speaks another protocol (S50)."""
+    before = live_parts(HttpProtocol)
+    async with serving() as chat, chat.connect("ann") as client:
+        assert types(await ask(client, 'add {"left": 1, "right": 2}')) == FIVE
+        assert live_parts(HttpProtocol) <= before

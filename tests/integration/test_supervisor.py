@@ -741,3 +741,37 @@ async def test_counts_are_told_to_whoever_watches(kit: Toolkit) -> None:
         ("ended", "alice", "run_cancelled"),
         ("cleaned", True),
     ]
+
+
+async def test_messages_that_wait_are_handed_out_together(kit: Toolkit) -> None:
+    """Whoever sends them gets all that wait at once, in order; none at the end."""
+    async with connected(kit) as client:
+        for nonce in "abc":
+            await client.say("ping", nonce=nonce)
+        async with asyncio.timeout(SOON):
+            texts = await client.owner.next_messages()
+        told = [json.loads(text) for text in texts]
+        assert [one["data"]["nonce"] for one in told] == ["a", "b", "c"]
+        assert [one["sequence"] for one in told] == [1, 2, 3]
+        await client.owner.aclose()
+        assert await client.owner.next_messages() == []
+
+
+async def test_connection_that_has_ended_is_freed_at_once(kit: Toolkit) -> None:
+    """Nothing of it waits for the collector, so that memory stays level (S50)."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with connected(kit) as client:
+            answer = await client.ask('shout {"text": "hi"}')
+            assert answer["type"] == "agent_completed"
+            known = (
+                weakref.ref(client.owner),
+                weakref.ref(client.owner._seats.current.system),
+            )
+        del client
+        for _ in range(5):  # turns in which tasks tell that they have ended
+            await asyncio.sleep(0)
+        assert [one() for one in known] == [None, None]
+    finally:
+        gc.enable()

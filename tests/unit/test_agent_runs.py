@@ -568,3 +568,71 @@ async def test_message_may_be_positional_and_the_rest_by_name() -> None:
         stage = Stage(system, Combined)
         await stage.finish("combined")
     assert stage.last()["result"] == "test-user combined hello None"
+
+
+class DeafStage(Stage):
+    """Cannot take the end of a run."""
+
+    def emit(self, event: AgentEvent) -> None:
+        if event.type == "agent_completed":
+            raise RuntimeError
+        super().emit(event)
+
+
+async def test_end_that_cannot_be_told_is_raised_where_it_is_awaited() -> None:
+    """Whoever waits for a run does not wait for ever (B30)."""
+    with tool_system() as system:
+        stage = DeafStage(system, Plain)
+        with pytest.raises(RuntimeError):
+            await stage.finish("plain")
+    assert stage.types() == ["agent_started"]
+
+
+async def test_run_that_is_given_up_at_once_never_asks_its_agent() -> None:
+    """Cancelled before its agent has a turn, a run ends with the reason (B26)."""
+    with tool_system(shout) as system:
+        stage = Stage(system, Shouter)
+        run = stage.run("shouter")
+        ended = run.start()
+        assert run.start() is ended
+        run.cancel("too late")
+        async with asyncio.timeout(SOON):
+            await ended
+    assert stage.types() == ["agent_started", "error"]
+    assert stage.last()["code"] == "run_cancelled"
+
+
+def nested(levels: int) -> Any:
+    """Return a list in a list in a list."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@tool
+async def deep(value: Any = None) -> Any:
+    """Return something nested deeper than a reader of JSON goes."""
+    return nested(230)
+
+
+class Deep:
+    """Call the tool with as deep an argument."""
+
+    name = "deep_agent"
+
+    async def run(self, message: str, run: AgentRun) -> str:
+        result = await run.call("deep", {"value": nested(230)})
+        return str(result.ok)
+
+
+async def test_what_is_nested_too_deep_to_show_is_still_told() -> None:
+    """Arguments are left out, a result is its text, and the run goes on (B29)."""
+    with tool_system(deep) as system:
+        stage = Stage(system, Deep)
+        await stage.finish("deep_agent")
+    executing, completed = stage.told[1:3]
+    assert executing.data["arguments"] is None
+    assert completed.data["result"] == "[" * 230 + "1" + "]" * 230
+    assert completed.data["truncated"]
+    assert stage.last()["result"] == "True"

@@ -1226,3 +1226,24 @@ async def test_failed_call_logs_one_record(caplog: pytest.LogCaptureFixture) -> 
     records = [one for one in caplog.records if one.levelno >= logging.ERROR]
     assert len(records) == 1
     assert result.call_id in records[0].getMessage()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("act", [lambda: 1, lambda: 1 / 0, object], ids=str)
+async def test_caller_alone_hears_its_call_on_every_way(
+    shape: Callable[[Callable[[], Any]], Any], act: Callable[[], Any]
+) -> None:
+    """A call's own sink is told that call and no other, at its first and its next."""
+
+    class Subject:
+        """A tool of that shape."""
+
+        name = "subject"
+        execute = shape(act)
+
+    with tool_system(Subject) as system:
+        for _ in range(3):
+            sink = RecordingSink()
+            result = await system.execute("subject", {}, on_event=sink)
+            await system.execute("subject", {})
+            check_events(result, sink)

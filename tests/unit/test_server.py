@@ -266,3 +266,18 @@ def test_port_that_is_taken_is_told_with_a_remedy() -> None:
         assert url_of(first, taken) == f"http://127.0.0.1:{port}"
         with pytest.raises(ConfigurationError, match="nobody can listen there"):
             bind(taken)
+
+
+def test_runs_that_went_well_are_logged_once_for_a_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A run that failed is logged at once, all of them are summed up at the end."""
+    watch = Watch(Counts(), "ann")
+    with caplog.at_level(logging.INFO, "toolkit"):
+        for code in ("", "", "agent_failed"):
+            watch.run_started("ann")
+            watch.run_ended("ann", code, 0.1)
+        assert caplog.messages == ["a run has ended: agent_failed"]
+        watch.cleaned_up(0.1, is_complete=True)
+    assert caplog.messages[1:] == ["all is cleaned up: complete"]
+    assert vars(caplog.records[-1])["runs"] == 3

@@ -105,7 +105,7 @@ class Supervisor:
             show_errors=kit.settings.show_tool_errors,
         )
         self._is_draining = False
-        self._expiry = Expiry(self._warn_expiry, self._expire)
+        self._expiry = Expiry()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
         self._forget_changes = kit.on_change(_weakly(self._hear_change))
@@ -372,7 +372,7 @@ class Supervisor:
             self._refuse("another_user", text, command.request_id)
             return
         self._session.authenticated(renewal.expires_at)
-        self._expiry.watch(self._session.expires_at)
+        self._watch_expiry()
         rights = (renewal.user.scopes, renewal.user.roles)
         if rights != (self.user_context.scopes, self.user_context.roles):
             self.user_context = renewal.user
@@ -447,7 +447,11 @@ class Supervisor:
         """Belong to the loop that runs, from the first use on."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            self._expiry.watch(self._session.expires_at)
+            self._watch_expiry()
+
+    def _watch_expiry(self) -> None:
+        ends_at = self._session.expires_at
+        self._expiry.watch(ends_at, self._warn_expiry, self._expire)
 
     def _warn_expiry(self, left: float) -> None:
         if self._session.state is State.READY:

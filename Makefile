@@ -41,8 +41,8 @@ install-dev: ## Install everything a developer uses (nox and pre-commit too)
 # -------------------------------------------------------------------------- see it run
 
 .PHONY: demo
-demo: install ## Discover the plugins, and let two users run their tools
-	@$(RUN) scripts/demo.py
+demo: install ## See it all on the plugins, then chat; ARGS=--serve leaves a server
+	@$(RUN) scripts/demo.py $(ARGS)
 
 # --------------------------------------------------------------------------------- test
 

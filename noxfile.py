@@ -22,7 +22,7 @@ def install(session: nox.Session, group: str) -> None:
     folders = sorted(path.parent for path in Path("plugins").glob("*/pyproject.toml"))
     plugins = [argument for folder in folders for argument in ("-e", f"./{folder}")]
     session.install("--upgrade", "pip>=25.1")  # the first with --group
-    session.install("-e", ".[cli]", *plugins, "--group", group)
+    session.install("-e", ".[cli,server]", *plugins, "--group", group)
 
 
 @nox.session(python=PYTHONS)

@@ -116,7 +116,7 @@ def install(groups: list[str]) -> None:
     say(f"installing {names}")
     if groups:
         say(f"with the tools to {', '.join(groups)} (a minute or two the first time)")
-    ours = ["-e", ".[cli]"]
+    ours = ["-e", ".[cli,server]"]
     for folder in plugins:
         ours += ["-e", f"./{folder.relative_to(ROOT).as_posix()}"]
     for group in groups:

@@ -1,7 +1,8 @@
 """Show the whole idea on the plugins in `plugins/`; `make demo` runs this.
 
 Everything printed is computed while it runs. Settings and variables of the caller's
-shell play no part, so that it shows the same on every machine.
+shell play no part, so that it shows the same on every machine. The last part talks to a
+server: on a terminal, or with ``--serve``, that is left running until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,21 +11,27 @@ import asyncio
 import csv
 import json
 import os
+import secrets
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from toolkit import (
+    ChatFailedError,
     DiscoveryReport,
     Settings,
     Toolkit,
@@ -33,6 +40,9 @@ from toolkit import (
     UserToolSystem,
 )
 from toolkit.cli.view import View, heading, label_of
+from toolkit.testing import ChatClient, connect, token_for
+from toolkit.testing.chat import Message
+from toolkit.tokens import user_id_of_email
 
 PREFER = {"word_count": "toolkit-text"}
 PLUGINS = {
@@ -44,6 +54,15 @@ SQL = """
 SELECT name[1] AS initial, count(*) AS packages, sum(size_kb)::INT AS kilobytes
 FROM packages GROUP BY initial ORDER BY kilobytes DESC LIMIT 4
 """
+
+COMMAND = Path(sys.executable).with_name("toolkit")
+SCOPES = ("costs:read", "data:read", "text:notes")
+ANN, BOB = "ann@example.com", "bob@example.com"
+QUESTIONS = {
+    ANN: ("data_agent", "Top 3 names by size_kb"),
+    BOB: ("cost_optimization_agent", "Help me optimize my AWS costs for my startup"),
+}
+ANSWER_LINES = 24
 
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
 
@@ -57,18 +76,30 @@ def main() -> int:
     started = time.perf_counter()
     for name in [one for one in os.environ if one.startswith("TOOLKIT_")]:
         del os.environ[name]
+    with tempfile.TemporaryDirectory(prefix="toolkit-demo-") as name:
+        folder = Path(name)
+        with serving(folder) as server:  # it gets ready while the rest is shown
+            if not show_packages(folder):
+                return 1
+            url = server.url()
+            asyncio.run(show_chat(server, url))
+            say(f"\nAll of this took {time.perf_counter() - started:.1f} s.")
+            leave(server, url)
+    return 0
+
+
+def show_packages(folder: Path) -> bool:
+    """Show what installed packages bring; tell whether those of this demo are there."""
     with Toolkit(Settings()) as kit:
         found = {one.origin.distribution for one in kit.report.findings}
         missing = PLUGINS - found
         if missing:
             say(f"not installed: {', '.join(sorted(missing))}; run `make demo`.")
-            return 1
+            return False
         show_report(kit.report)
-        with tempfile.TemporaryDirectory(prefix="toolkit-demo-") as folder:
-            asyncio.run(show_users(kit, Path(folder)))
+        asyncio.run(show_users(kit, folder))
     asyncio.run(show_collision(kit))
-    say(f"\nAll of this took {time.perf_counter() - started:.1f} s.")
-    return 0
+    return True
 
 
 # --- 1. what discovery found ---------------------------------------------------------
@@ -321,6 +352,129 @@ async def told_names(settings: Settings) -> list[str]:
                 result = await system.execute(f"{name}word_count", call)
                 lines.append(f"\n  {result.tool}\n    {told(result)}")
     return lines
+
+
+# --- 9. the chat backend -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server on this machine, and the settings that its tokens are made by."""
+
+    process: subprocess.Popen[str]
+    settings: Settings
+
+    def token(self, email: str) -> str:
+        """Return a token of somebody who may use all tools."""
+        return token_for(email, self.settings, scopes=SCOPES)
+
+    def url(self) -> str:
+        """Wait until it listens; return where."""
+        return (
+            "" if self.process.stdout is None else self.process.stdout.readline()[:-1]
+        )
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """Run `toolkit serve` on a free port of loopback, and stop it at the end."""
+    tables = folder / "tables" / user_id_of_email(ANN)
+    tables.mkdir(parents=True)
+    write_packages(tables / "packages.csv")
+    secret = secrets.token_hex(32)
+    environ = {
+        **os.environ,
+        "TOOLKIT_AUTH__SECRET": secret,
+        "TOOLKIT_DATA_ROOT": str(tables.parent),
+        "TOOLKIT_SERVER__PORT": "0",
+    }
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(
+            [COMMAND, "serve"],
+            cwd=folder,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield Server(process, Settings(auth={"secret": secret}))  # type: ignore[arg-type]  # it becomes a table
+        finally:
+            process.terminate()
+
+
+async def show_chat(server: Server, url: str) -> None:
+    """Let two users ask agents at the same time, each over a socket of their own."""
+    title("9. The chat backend: two users ask, over websockets, at the same time")
+    clients = [await enter(url, server.token(email)) for email in QUESTIONS]
+    started = time.perf_counter()
+    told: list[tuple[float, str, Message]] = []
+
+    async def converse(client: ChatClient, email: str) -> None:
+        agent, question = QUESTIONS[email]
+        async with client:
+            async for event in client.events(question, agent):
+                seconds = time.perf_counter() - started
+                told.append((seconds, email, event))
+
+    await asyncio.gather(*map(converse, clients, QUESTIONS))
+    table = columns("After", *QUESTIONS)
+    table.add_row("", *(f"{who}: {what}" for who, what in QUESTIONS.values()))
+    for seconds, email, event in told:
+        text = Text(line_of(event), overflow="ellipsis", no_wrap=True)
+        cells = [text if one == email else "" for one in QUESTIONS]
+        table.add_row(f"{seconds:.2f} s", *cells)
+    show(table)
+    answers = {email: event for _, email, event in told if "result" in event}
+    for email in QUESTIONS:
+        say(f"\n{email} is answered:\n")
+        show_answer(answers[email]["result"])
+
+
+async def enter(url: str, token: str) -> ChatClient:
+    """Connect as soon as the server lets users in.
+
+    Raises:
+        ChatFailedError: It does not, for another reason than that it starts.
+    """
+    while True:
+        try:
+            return await connect(url, token)
+        except ChatFailedError as error:
+            if error.reason != "not_ready":
+                raise
+        await asyncio.sleep(0.05)
+
+
+def line_of(event: Message) -> str:
+    """Say in one line what an event tells."""
+    data = event["data"]
+    what = data.get("thought") or data.get("tool") or data.get("agent", "")
+    return f"{event['type']} {what}"
+
+
+def show_answer(text: str) -> None:
+    """Print the beginning of an answer, which is Markdown."""
+    lines = text.splitlines()
+    console.print(Padding(Markdown("\n".join(lines[:ANSWER_LINES])), (0, 0, 0, 2)))
+    if len(lines) > ANSWER_LINES:
+        say(f"… and {len(lines) - ANSWER_LINES} lines more", indent=2)
+
+
+def leave(server: Server, url: str) -> None:
+    """Leave the server running until Ctrl-C, or say how to start one."""
+    if "--serve" not in sys.argv and not sys.stdout.isatty():
+        say("\nOne command starts a server that stays, and prints a token for it:")
+        say("make demo ARGS=--serve", indent=2)
+        return
+    say("\nThe server goes on, with the tables of ann; Ctrl-C ends it. Open")
+    print(f"  {url}")
+    say("\nand sign in with the token of ann:")
+    print(f"  {server.token(ANN)}", flush=True)
+    with suppress(KeyboardInterrupt):
+        server.process.wait()
 
 
 # --- printing ------------------------------------------------------------------------

@@ -217,6 +217,10 @@ SAMPLES: Final[dict[str, tuple[errors.ToolkitError, str]]] = {
         errors.SessionClosedError("closing"),
         "Connect again; what a client has not seen of a closed session is lost.",
     ),
+    "ChatFailedError": (
+        errors.ChatFailedError("connect", "expired", "HTTP 401, …", 0.02),
+        "Read `reason` and `seconds`: what fails slowly is the server's fault.",
+    ),
     "InvalidNameError": (
         errors.InvalidNameError("my tool", "use 1 to 64 of a-z A-Z 0-9 _ and -"),
         "Choose a name that fits.",

@@ -51,10 +51,15 @@ class Triage:
         return f"{name} says {result.value}, to {run.user.user_id}"
 
 
-def settings(*, auth: Mapping[str, Any] | None = None, **server: Any) -> Settings:
+def settings(
+    *,
+    auth: Mapping[str, Any] | None = None,
+    rules: Mapping[str, Any] | None = None,
+    **server: Any,
+) -> Settings:
     """Return settings of a server that finds no installed package."""
     return Settings(
-        allow=frozenset(),
+        **{"allow": frozenset(), **(rules or {})},
         server={"port": 0, **server},  # type: ignore[arg-type]  # it becomes a table
         auth={"secret": SECRET, **(auth or {})},  # type: ignore[arg-type]  # the same
     )
@@ -108,10 +113,11 @@ async def serving(
     *tools: object,
     agents: Iterable[object] = (Triage,),
     auth: Mapping[str, Any] | None = None,
+    rules: Mapping[str, Any] | None = None,
     **server: Any,
 ) -> AsyncIterator[Running]:
     """Serve these tools and agents on a free port until the test ends."""
-    chosen = settings(auth=auth, **server)
+    chosen = settings(auth=auth, rules=rules, **server)
     with Toolkit(chosen, objects=tools or (add,), agents=agents) as kit:
         app = create_app(kit=kit)
         listening = bind(chosen)
@@ -167,7 +173,7 @@ def types(messages: Iterable[Mapping[str, Any]]) -> list[str]:
 async def until(is_so: Callable[[], bool]) -> None:
     """Let everything else go on until something is so."""
     async with asyncio.timeout(SOON):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110 - nobody announces it; bounded above
             await asyncio.sleep(0)
 
 

@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
+from toolkit import errors
 from toolkit.agent import AgentAnswer, Reasoner
 from toolkit.catalog import ListedAgent
 from toolkit.cleanup import close_later, close_now
+from toolkit.context import NO_SECRETS
 from toolkit.errors import (
     AgentError,
     AgentFailedError,
@@ -27,6 +29,7 @@ from toolkit.errors import (
     ToolkitError,
     describe_error,
     kind_of_error,
+    text_of,
 )
 from toolkit.events import EventType, ToolEvent
 from toolkit.live_run import LiveRun
@@ -39,6 +42,7 @@ from toolkit.run_events import (
     RunRules,
 )
 from toolkit.signature import Arguments
+from toolkit.tracebacks import is_error, log_error
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,13 @@ STOP_SECONDS: Final = 1.0
 
 MAX_SHOWN_BYTES: Final = 65_536
 """Bytes of a tool's result that go on the wire; the agent gets all of it."""
+
+_OURS: Final = frozenset(
+    one
+    for one in vars(errors).values()
+    if isinstance(one, type) and issubclass(one, ToolkitError)
+)
+"""Errors that do nothing odd when they are looked at."""
 
 PROGRESS_SECONDS: Final = 0.25
 """How far apart what one run's tools tell of their progress is passed on."""
@@ -275,8 +286,9 @@ class Run:
 
         Raises:
             AgentError: It said why it does not answer.
-            AgentFailedError: It raised something else, or returned no answer.
+            AgentFailedError: It raised something else.
             AgentTimeoutError: It was asked by another, and took longer than it may.
+            InvalidArgumentsError: The message does not fit what it takes.
             KeyboardInterrupt: The user interrupts.
         """
         name = str(listed.name)
@@ -285,23 +297,19 @@ class Run:
         try:
             async with clock or nullcontext():
                 said = await self._ask(listed, message, asked_by)
-        except (AgentError, KeyboardInterrupt):
+        except KeyboardInterrupt:
             raise
-        except InvalidArgumentsError as error:
-            raise AgentError(str(error)) from None
+        except (AgentError, InvalidArgumentsError) as error:
+            if type(error) in _OURS:
+                raise
+            raise AgentError(text_of(error)) from None  # its class may do anything
         except BaseException as error:
             if clock is not None and allowed is not None and clock.expired():
                 raise AgentTimeoutError(name, allowed) from None
-            if isinstance(error, asyncio.CancelledError) and self._why is not None:
+            if is_error(error, asyncio.CancelledError) and self._why is not None:
                 raise
             raise self._hidden(name, error) from None
-        if isinstance(said, str):
-            return AgentAnswer(said)
-        if isinstance(said, AgentAnswer) and isinstance(said.text, str):
-            return said
-        kind = type(said).__name__
-        detail = f"it returned {kind}; let `run` return a str or an AgentAnswer"
-        raise AgentFailedError(name, "no answer", detail)
+        return _answer_of(name, said)
 
     async def _ask(
         self, listed: ListedAgent, message: str, asked_by: tuple[str, ...]
@@ -326,7 +334,7 @@ class Run:
     def _hidden(self, name: str, error: BaseException) -> AgentFailedError:
         """Log what an agent raised; its user learns the kind, and not the text."""
         text = "agent %r failed in run %s"
-        logger.error(text, name, self.request.run_id, exc_info=error)
+        log_error(logger, NO_SECRETS, error, text, name, self.request.run_id)
         detail = describe_error(error) if self._rules.show_errors else ""
         return AgentFailedError(name, kind_of_error(error), detail)
 
@@ -424,6 +432,7 @@ class Run:
         self._calls.clear()
 
     def _tell_end(self, outcome: AgentAnswer | ToolkitError | None) -> None:
+        data: dict[str, Any]
         if isinstance(outcome, AgentAnswer):
             completed = {
                 "agent": self.name,
@@ -451,6 +460,21 @@ class Run:
         """
         if self.is_ended:
             raise RunEndedError(agent)
+
+
+def _answer_of(agent: str, said: object) -> AgentAnswer:
+    """Return what an agent returned as an answer.
+
+    Raises:
+        AgentFailedError: It is none.
+    """
+    if type(said) is str:
+        return AgentAnswer(said)
+    if type(said) is AgentAnswer and type(said.text) is str:
+        return said
+    kind = type(said).__name__
+    detail = f"it returned {kind}; let `run` return a str or an AgentAnswer"
+    raise AgentFailedError(agent, "no answer", detail)
 
 
 def _arguments_of(event: ToolEvent) -> dict[str, Any] | None:

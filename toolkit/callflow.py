@@ -512,7 +512,7 @@ class CallFlow:
 
     def _end_closed(self) -> None:
         """End the calls of loops that were closed with no regard for them."""
-        lost = [one for one in tuple(self._running.values()) if one.loop.is_closed()]
+        lost = [one for one in self._running.copy().values() if one.loop.is_closed()]
         for call in lost:
             call.ended = call.give_up = None  # who waits there waits no more
             self._end(call, None)

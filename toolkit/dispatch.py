@@ -219,7 +219,7 @@ class UnifiedToolDispatcher(CallFlow):
                 seconds=call.seconds,
                 deadline=call.deadline,
             )
-            for call in tuple(self._running.values())
+            for call in self._running.copy().values()
         )
 
     def cancel(self, call_id: str, why: str = "it was cancelled by its id") -> bool:
@@ -273,17 +273,17 @@ class UnifiedToolDispatcher(CallFlow):
         self._is_closed = True
         self._plans = {}
         self._questions.clear()  # nobody can answer any more
-        for call in tuple(self._running.values()):
+        for call in self._running.copy().values():
             self._stop(call, ToolCancelledError(call.name))
         self._end_closed()
-        for waiter in tuple(self._loading):
+        for waiter in self._loading.copy():
             call_soon(waiter.get_loop(), waiter.cancel)
 
     async def aclose(self, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - bounds the wait, not the work
         """Close, and wait up to `timeout` seconds until the async tools have ended."""
         here = asyncio.get_running_loop()
         ends = set[asyncio.Future[Any]]()
-        for call in tuple(self._running.values()):
+        for call in self._running.copy().values():
             if call.loop is here:
                 call.ended = call.ended or here.create_future()
                 ends.add(call.ended)
@@ -291,7 +291,7 @@ class UnifiedToolDispatcher(CallFlow):
         until = time.monotonic() + timeout
         if ends:
             await asyncio.wait(ends, timeout=timeout)
-        left = {one for one in tuple(self._runner.left) if one.get_loop() is here}
+        left = {one for one in self._runner.left.copy() if one.get_loop() is here}
         if left:
             await asyncio.wait(left, timeout=max(0.0, until - time.monotonic()))
 

@@ -45,7 +45,8 @@
     │   ├── ProtocolError            abstract: the side at fault is in the name
     │   │   ├── LocalProtocolError   also RuntimeError; a slip of this side
     │   │   └── RemoteProtocolError  the client's; with what to close the connection
-    │   └── SessionClosedError       also RuntimeError; nothing can be sent any more
+    │   ├── SessionClosedError       also RuntimeError; nothing can be sent any more
+    │   └── ChatFailedError          told to a client; at which stage, after how long
     ├── InvalidNameError             also ValueError
     ├── InvalidUserContextError      also ValueError
     ├── AuthenticationError          the client's fault: its token is refused, and why
@@ -658,6 +659,44 @@ class SessionClosedError(SessionError, RuntimeError):
 
     def _text(self) -> str:
         return f"the session is {self.state}. Connect again for another one."
+
+
+BLOCKING_SECONDS: Final = 9.0
+"""From here on a failure is the server's: it held the client up, it did not refuse."""
+
+
+class ChatFailedError(SessionError):
+    """A client of a chat backend did not get what it asked for.
+
+    `stage` is ``connect``, ``send`` or ``receive``, `reason` a stable code, and
+    `seconds` how long the client had waited by then.
+    """
+
+    code: ClassVar[str] = "chat_failed"
+
+    def __init__(self, stage: str, reason: str, detail: str, seconds: float) -> None:
+        """Keep what failed, why in a word and in full, and after how long."""
+        super().__init__(stage, reason, detail, seconds)
+        self.stage = stage
+        self.reason = reason
+        self.detail = detail
+        self.seconds = seconds
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether it took so long that the server is blocked, not the request wrong."""
+        return self.seconds >= BLOCKING_SECONDS
+
+    def _text(self) -> str:
+        remedy = (
+            "Something blocks the server: look at /health and at its log"
+            if self.is_blocking
+            else "It came quickly: look at the address, the token and the request"
+        )
+        return (
+            f"{self.stage} failed after {self.seconds:.1f} s [{self.reason}]: "
+            f"{self.detail}. {remedy}."
+        )
 
 
 # --- input and set-up --------------------------------------------------------------

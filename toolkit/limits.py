@@ -299,7 +299,7 @@ class UserShare:
 
     def rests(self) -> bool:
         """Tell whether nothing of it has to be remembered."""
-        gates = tuple(self._gates.values())
+        gates = tuple(self._gates.copy().values())
         return not self.systems and all(gate.rests() for gate in gates)
 
 

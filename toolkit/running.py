@@ -230,7 +230,7 @@ class Runner:
         try:
             return await future
         except BaseException as raised:
-            is_closed = isinstance(raised, GeneratorExit)  # with its loop
+            is_closed = is_error(raised, GeneratorExit)  # with its loop
             if is_closed or (outer is not None and outer.cancelling() > before):
                 raise
             error = self._error(call, raised)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
 from collections.abc import Mapping
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,7 @@ from typer.testing import CliRunner
 
 from tests.distributions import Site, good_tool, importable
 from toolkit.cli.app import app
+from toolkit.testing import connect
 
 COMMAND: Final = Path(sys.executable).with_name("toolkit")
 TIMEOUT: Final = 50.0  # seconds; a run takes about one, on a busy machine some more
@@ -909,7 +912,7 @@ def test_lines_of_the_reference_page_fit(shell: Shell) -> None:
     """The examples and notes in docs/cli.md, which are the commands' own help."""
     page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 11
     assert max(map(len, "".join(blocks).splitlines())) <= 88
     done = shell.run_here("doctor", "--help")
     assert "Not well means: something failed" in " ".join(done.out.split())
@@ -950,7 +953,9 @@ def test_names_and_texts_of_plugins_cannot_steer_a_terminal(shell: Shell) -> Non
 
 
 def test_demo_shows_two_users_apart_and_the_savings(shell: Shell) -> None:
-    """Plain and within 80 columns in a pipe; users at the same time (S3, S12, S13)."""
+    """Plain and within 80 columns in a pipe; users at the same time, also in a chat
+    (S3, S12, S13, S140).
+    """
     demo = Path(__file__).parents[2] / "scripts" / "demo.py"
     done = subprocess.run(  # noqa: S603 - our own script
         [sys.executable, str(demo)],
@@ -977,3 +982,42 @@ def test_demo_shows_two_users_apart_and_the_savings(shell: Shell) -> None:
     assert """A new one finds in ann's notebook: ["hello again"]""" in done.stdout
     assert "pydantic_model" in done.stdout
     assert re.search(r"Together [\d,.]+ USD of [\d,.]+ USD", done.stdout)
+    chat = done.stdout.partition("\n9. ")[2]
+    lines = re.findall(r"^\d\.\d\d s( +)(\w+) ", chat, re.MULTILINE)
+    for is_bob in (False, True):
+        told = [kind for gap, kind in lines if (len(gap) > 20) is is_bob]
+        assert (told[0], told[-1]) == ("agent_started", "agent_completed")
+        assert {"agent_thinking", "tool_executing", "tool_completed"} < set(told)
+    columns = [len(gap) > 20 for gap, _ in lines]
+    assert columns != sorted(columns)  # neither waited for the other
+    assert re.search(r"[\d,.]+ USD a month could be saved", chat)
+    assert chat.endswith("make demo ARGS=--serve\n")
+
+
+async def test_demo_can_leave_a_server_that_people_use(shell: Shell) -> None:
+    """With --serve it ends with an address and a token that work, and goes on until
+    Ctrl-C (S179, S192).
+    """
+    demo = Path(__file__).parents[2] / "scripts" / "demo.py"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, demo, "--serve"),
+        cwd=shell.home,
+        env=shell.environment({}),
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(TIMEOUT):
+            text = ""
+            while not (found := re.search(r"(http://\S+)[^§]*?\n  (eyJ\S+)\n", text)):
+                text += (await process.stdout.readline()).decode()
+        async with await connect(*found.groups()) as client:
+            heard = await client.ask("What tables do I have?")
+        assert "packages.csv" in heard[-1]["result"]
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        async with asyncio.timeout(TIMEOUT):
+            assert await process.wait() == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

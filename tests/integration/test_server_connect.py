@@ -65,7 +65,7 @@ TAMPERED: dict[str, Callable[[], str]] = {
 
 async def test_user_connects_asks_and_sees_the_five_events() -> None:
     """A user with a token connects, asks, gets five true events and leaves nothing
-    (S4, S15, S59, S60, S63-S66, S68, S69, S71, S73-S75, S113, S179-S182).
+    (S4, S15, S59, S60, S63-S66, S68, S69, S71, S73-S75, S113, S138, S179, S180, S182).
     """
     async with serving() as chat:
         async with chat.connect("ann") as client:
@@ -199,7 +199,9 @@ async def test_pages_of_foreign_origins_may_not_connect(
 async def test_user_in_the_body_changes_nothing() -> None:
     """Who asks is who the token says, whatever the message claims (S106, S127, B65)."""
     async with serving() as chat, chat.connect("ann") as client:
-        heard = await ask(client, 'add {"left": 1, "right": 2}', user_id="bob")
+        heard = await ask(
+            client, 'add {"left": 1, "right": 2}', agent="data_agent", user_id="bob"
+        )
         assert heard[-1]["result"] == "add says 3, to ann"
 
 
@@ -239,7 +241,7 @@ async def test_nobody_waits_for_the_start() -> None:
     """A newcomer is told at once that the server is not ready yet (B51, B53)."""
     app = create_app(settings())
     answers = await handshake(
-        app, [(b"authorization", f"Bearer {token('ann')}".encode())]
+        app, [(b"authorization", b"Bearer " + token("ann").encode())]
     )
     assert answers[0]["status"] == 503
     assert json.loads(answers[1]["body"])["code"] == "not_ready"

@@ -131,7 +131,7 @@ async def test_run_over_http_needs_a_token() -> None:
 
 
 async def test_agent_that_is_not_there_is_answered_by_the_default_one() -> None:
-    """A name that no agent has goes to the default agent, also over HTTP (S117)."""
+    """A name that no agent has goes to the default agent, also over HTTP."""
     async with serving() as chat, chat.http("ann") as http:
         answer = await http.post(
             "/agents/nobody/runs", json={"message": 'add {"left": 1, "right": 2}'}

@@ -188,8 +188,8 @@ class Slow:
 
 
 async def test_run_that_never_answers_ends_at_its_deadline() -> None:
-    """A run that hangs says that it is alive, then ends in an error, exactly once (S72,
-    S112, B30, B31).
+    """A run that hangs says that it is alive, then ends in an error, exactly once (B30,
+    B31).
     """
     async with (
         serving(add, agents=(Triage, Slow), heartbeat=0.05, run_timeout=0.3) as chat,

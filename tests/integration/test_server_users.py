@@ -38,8 +38,8 @@ class Notebook:
 
 async def test_users_who_connect_at_once_each_have_their_own_registry() -> None:
     """Twenty users connect and ask at the same moment: all are answered, each from a
-    registry of their own, without any conflict (S3, S7, S8, S13, S47, S49, S67, S70,
-    S114-S116, S130, S140, S145, S171-S175, S178, S183, S184, S201, B32-B35).
+    registry of their own, without any conflict (S3, S7, S8, S13, S47, S49, S55, S67,
+    S70, S115-S117, S130, S140, S145, S171-S175, S178, S183, S184, S201, B32-B35).
     """
     async with serving(Notebook) as chat:
         ready = asyncio.Barrier(20)
@@ -48,7 +48,9 @@ async def test_users_who_connect_at_once_each_have_their_own_registry() -> None:
             async with chat.connect(f"user-{number}") as client:
                 async with asyncio.timeout(SOON):
                     await ready.wait()
-                heard = await ask(client, f'note {{"text": "from {number}"}}')
+                heard = await ask(
+                    client, f'note {{"text": "from {number}"}}', agent="triage_agent"
+                )
                 assert chat.backend.connections.users == 20
                 async with asyncio.timeout(SOON):
                     await ready.wait()
@@ -87,7 +89,7 @@ async def test_second_connection_of_a_user_has_a_scope_of_its_own() -> None:
 
 
 async def test_one_users_hanging_tool_holds_up_nobody_else() -> None:
-    """While one user's tool hangs, another is answered at once (S83-S85, S185, B53)."""
+    """While one user's tool hangs, another is answered at once (S83, S84, B53)."""
     started = asyncio.Event()
 
     @tool
@@ -168,8 +170,8 @@ async def test_events_tell_what_the_tool_really_did() -> None:
 
 
 async def test_sessions_one_after_the_other_stay_reliable() -> None:
-    """Session after session of one user works, each from the beginning (S131, S149,
-    S186, S190).
+    """Session after session of one user works, each from the beginning (S131, S137,
+    S149, S186).
     """
     async with serving(Notebook) as chat:
         for _ in range(10):

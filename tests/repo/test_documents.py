@@ -120,13 +120,14 @@ def test_readme_shows_a_shorter_form_of_the_template_package() -> None:
 
 
 def test_readme_has_the_order_that_readers_are_promised() -> None:
-    """Keep to the order: a sentence, install, taste, picture, plugin, next, status."""
+    """Keep to the order: install, taste, picture, plugin, chat, next, status."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
         "Install",
         "Taste",
         "The picture",
         "Write a plugin in ten lines",
+        "Run the chat backend",
         "Where next",
         "Status",
     ]

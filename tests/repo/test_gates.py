@@ -209,7 +209,7 @@ def test_run_without_executed_tests_fails(
 
 
 def test_every_change_is_checked_built_smoked_and_tested() -> None:
-    """Let CI go the whole way: checks, wheels outside the tree, tests (B66, B67)."""
+    """Let CI go the whole way: checks, wheels elsewhere, tests (S191, B66, B67)."""
     text = (ROOT / ".ci/run").read_text(encoding="utf-8")
     order = ["make check", "make smoke", "make test", "require_executed_tests.py"]
     positions = [text.find(one) for one in order]

@@ -50,8 +50,8 @@ FAULTS: Final = {
     ),
     "secrets leave in events": Fault(
         "events.py",
-        "key: REDACTED if str(key).casefold() in fields else",
-        "key: REDACTED if str(key) == REDACTED else",
+        "key: REDACTED if key.casefold() in fields else",
+        "key: REDACTED if key == REDACTED else",
         "tests/unit/test_events.py",
     ),
     "an id may be empty": Fault(
@@ -140,7 +140,9 @@ def run(project: Path, *files: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.timeout(120)  # runs several suites, on a machine that may be busy
 def test_guards_pass_on_code_that_is_not_broken(project: Path) -> None:
     """Pass in the copy as it is, so that red below means the fault (S6, S18)."""
-    done = run(project, *sorted({fault.guards for fault in FAULTS.values()}))
+    guards = {fault.guards for fault in FAULTS.values()}
+    quick = sorted(one for one in guards if not one.startswith("tests/e2e/"))
+    done = run(project, *quick)
     assert done.returncode == pytest.ExitCode.OK, done.stdout[-4000:]
 
 

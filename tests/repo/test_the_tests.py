@@ -66,7 +66,8 @@ def can_fail(case: TestCase) -> bool:
     if asserts(case.function) or case.function.name in WARNING_IS_THE_CHECK:
         return True
     names = {name.rpartition(".")[2] for name, _ in calls_in(case.function)}
-    return bool(names & {"raises", "warns", "fail", *CHECKING_HELPERS})
+    own = {"raises", "warns", "fail", "expect"}  # "expect" is Playwright's assertion
+    return bool(names & {*own, *CHECKING_HELPERS})
 
 
 def asserts(function: ast.AST) -> bool:

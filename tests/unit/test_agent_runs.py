@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -186,6 +186,45 @@ async def test_agent_that_fails_ends_in_an_error(
     assert stage.last()["code"] == code
     assert text in stage.last()["message"]
     assert "division by zero" not in str(stage.told)
+
+
+def raising(*_: object) -> NoReturn:
+    raise OSError
+
+
+class Odd(Exception):  # noqa: N818 - what it does
+    """Raises when it is looked at."""
+
+    __str__ = __repr__ = raising
+    __class__ = property(raising)
+
+
+class OddlyTold(AgentError):  # noqa: N818 - what it does
+    """Is meant for the user, and cannot be read."""
+
+    __str__ = raising
+    code = property(raising)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(Odd, "agent_failed"), (OddlyTold, "agent_error")]
+)
+async def test_exception_that_misbehaves_ends_a_run_like_any(
+    error: type[Exception], code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What raises when it is looked at harms nothing (B30)."""
+
+    class Breaks:
+        name = "breaks"
+
+        async def run(self, message: str) -> str:
+            raise error
+
+    with tool_system() as system, caplog.at_level(logging.CRITICAL):
+        stage = Stage(system, Breaks)
+        await stage.finish("breaks", show_errors=True)
+    assert stage.types() == ["agent_started", "error"]
+    assert stage.last()["code"] == code
 
 
 async def test_text_of_a_failure_is_told_where_the_operator_allows_it() -> None:
@@ -531,28 +570,21 @@ async def test_message_may_be_positional_and_the_rest_by_name() -> None:
     assert stage.last()["result"] == "test-user combined hello None"
 
 
-class WordlessError(AgentError):
-    """An error whose text fails."""
+class DeafStage(Stage):
+    """Cannot take the end of a run."""
 
-    def __str__(self) -> str:
-        raise RuntimeError
-
-
-class Wordless:
-    """Fail with an error that cannot be told."""
-
-    name = "wordless"
-
-    async def run(self, message: str) -> str:
-        raise WordlessError(message)
+    def emit(self, event: AgentEvent) -> None:
+        if event.type == "agent_completed":
+            raise RuntimeError
+        super().emit(event)
 
 
 async def test_end_that_cannot_be_told_is_raised_where_it_is_awaited() -> None:
     """Whoever waits for a run does not wait for ever (B30)."""
     with tool_system() as system:
-        stage = Stage(system, Wordless)
+        stage = DeafStage(system, Plain)
         with pytest.raises(RuntimeError):
-            await stage.finish("wordless")
+            await stage.finish("plain")
     assert stage.types() == ["agent_started"]
 
 

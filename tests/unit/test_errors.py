@@ -21,6 +21,7 @@ from toolkit.errors import (
     ApprovalExpiredError,
     AuthenticationError,
     CallLimitError,
+    ChatFailedError,
     ConfigurationError,
     DiscoveryError,
     DiscoveryFailedError,
@@ -395,6 +396,24 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         "session_closed",
         RuntimeError,
         "the session is closing. Connect again for another one.",
+    ),
+    (
+        ChatFailedError("connect", "expired", "HTTP 401", 8.9),
+        "chat_failed",
+        SessionError,
+        (
+            "connect failed after 8.9 s [expired]: HTTP 401. It came quickly: look at "
+            "the address, the token and the request."
+        ),
+    ),
+    (
+        ChatFailedError("receive", "timeout", "no message within 20 s", 18.0),
+        "chat_failed",
+        SessionError,
+        (
+            "receive failed after 18.0 s [timeout]: no message within 20 s. Something "
+            "blocks the server: look at /health and at its log."
+        ),
     ),
     (
         InvalidNameError("a b", "use a-z"),

@@ -45,7 +45,7 @@ def serve_chat(opened: Session, asked: Serving) -> int:
     opened.output.raw(url_of(listening, settings))
     if asked.is_dev:
         opened.output.raw(_token(settings, asked.scopes))
-    serve(settings, listening)
+    serve(settings, listening, opened.reload)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,6 +57,7 @@ class Session:
 
     output: Output
     settings: Settings
+    reload: Callable[[], Settings] = Settings.load
 
     def discover(self) -> tuple[ToolCatalog, DiscoveryReport]:
         """Discover the tools of this environment."""
@@ -76,7 +77,7 @@ def session(choices: Choices) -> Iterator[Session]:
             settings = choices.settings()
             if settings.modules:
                 _let_import_from_here()
-            yield Session(output=output, settings=settings)
+            yield Session(output=output, settings=settings, reload=choices.settings)
         except ToolkitError as error:
             output.error(error.code, str(error))
             raise typer.Exit(WRONG_USE) from None

@@ -111,7 +111,7 @@ class Executors:
         """
         with self._lock:
             self._left_out = left_out
-            pools = tuple(self._pools.values())
+            pools = tuple(self._pools.copy().values())
         for pool in pools:
             pool.renew(left_out)
 
@@ -129,7 +129,7 @@ class Executors:
         """Take no more calls; end idle threads and all worker processes."""
         with self._lock:
             self._is_closed = True
-            pools = tuple(self._pools.values())
+            pools = tuple(self._pools.copy().values())
         self.threads.close()
         self.inline.close()
         for pool in pools:

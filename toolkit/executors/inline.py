@@ -121,7 +121,7 @@ class InlineExecutor:
     def statistics(self) -> dict[str, int]:
         """Return counts: late calls, and how often a tool blocked a loop."""
         self.forget_closed_loops()
-        parts = tuple(self._parts.values())
+        parts = tuple(self._parts.copy().values())
         late = [task for part in parts for task in tuple(part.late) if not task.done()]
         return {"late": len(late), "blocked": sum(self._watchdog.blocks().values())}
 

@@ -131,7 +131,7 @@ class Pool:
 
     def waiting(self) -> int:
         """Return how many calls wait."""
-        return sum(map(len, tuple(self._lines.values())))
+        return sum(map(len, self._lines.copy().values()))
 
     # --- calls ----------------------------------------------------------------------
 

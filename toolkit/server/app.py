@@ -1,6 +1,6 @@
 """`create_app`: the chat backend for any ASGI server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from toolkit.app import Toolkit
+from toolkit.server.admin import Admin
 from toolkit.server.backend import Backend
 from toolkit.server.http import Pages, Runs
 from toolkit.server.page_files import Page
@@ -19,7 +20,10 @@ STATE: Final = "toolkit_backend"
 
 
 def create_app(
-    settings: Settings | None = None, *, kit: Toolkit | None = None
+    settings: Settings | None = None,
+    *,
+    kit: Toolkit | None = None,
+    reload: Callable[[], Settings] | None = None,
 ) -> Starlette:
     """Make the application. It serves nobody until its lifespan has begun.
 
@@ -30,6 +34,9 @@ def create_app(
             the sinks that count its calls. Without one, the installed packages are
             discovered in a thread, while newcomers are told to come back, and closed at
             the end.
+        reload: Reads the settings again when an administrator asks for it; what it
+            raises of ours is their answer. By default `Settings.load` if nothing else
+            was given here, else the settings stay as they are.
 
     Returns:
         An ASGI application. Run it where there is one event loop for each process.
@@ -39,15 +46,17 @@ def create_app(
             by: there is no way to serve without.
         MissingExtraError: PyJWT or prometheus-client is not installed.
     """
+    if settings is None and kit is None:
+        reload = reload or Settings.load
     if settings is None:
         settings = Settings.load() if kit is None else kit.settings
     backend = Backend(settings, kit)
-    app = Starlette(routes=_routes(backend), lifespan=_lifespan)
+    app = Starlette(routes=_routes(backend, Admin(backend, reload)), lifespan=_lifespan)
     setattr(app.state, STATE, backend)
     return app
 
 
-def _routes(backend: Backend) -> list[BaseRoute]:
+def _routes(backend: Backend, admin: Admin) -> list[BaseRoute]:
     health, pages = backend.health, Pages(backend)
     routes: list[BaseRoute] = [
         WebSocketRoute("/ws", Chat(backend).serve),
@@ -59,6 +68,8 @@ def _routes(backend: Backend) -> list[BaseRoute]:
         Route("/tools", pages.tools),
         Route("/report", pages.report),
         Route("/schema", pages.schema),
+        Route("/admin/refresh", admin.refresh, methods=["POST"]),
+        Route("/admin/rollback", admin.rollback, methods=["POST"]),
     ]
     if backend.server.page:
         routes.append(Mount("/", Page()))

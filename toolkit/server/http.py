@@ -225,20 +225,25 @@ class Pages:
         return Response(metrics.text(), media_type=metrics.content_type)
 
     async def _refuse_others(self, request: Request) -> Refusal | None:
-        identity = await self._backend.gate.identify(request)
-        if isinstance(identity, Refusal):
-            return identity
-        if self._backend.settings.server.admin_scope in self._scopes(identity):
-            return None
-        scope = self._backend.settings.server.admin_scope
-        text = f"this needs the scope {scope}"
-        return Refusal(status=403, code="missing_scope", message=text)
+        found = await identify_admin(self._backend, request)
+        return found if isinstance(found, Refusal) else None
 
-    def _scopes(self, identity: Identity) -> frozenset[str]:
-        kit = self._backend.kit
-        if kit is None:
-            return identity.scopes
-        return kit.factory.policy.scopes_of(identity.context())
+
+async def identify_admin(backend: Backend, request: Request) -> Identity | Refusal:
+    """Return which administrator asks, or why somebody else may not."""
+    identity = await backend.gate.identify(request)
+    if isinstance(identity, Refusal):
+        return identity
+    kit, scope = backend.kit, backend.settings.server.admin_scope
+    scopes = (
+        identity.scopes
+        if kit is None
+        else kit.factory.policy.scopes_of(identity.context())
+    )
+    if scope in scopes:
+        return identity
+    text = f"this needs the scope {scope}"
+    return Refusal(status=403, code="missing_scope", message=text)
 
 
 _NOT_READY: Final = Refusal(

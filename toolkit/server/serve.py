@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from toolkit.server.backend import Backend
 
 logger = logging.getLogger(__name__)
+
 
 _BACKLOG: Final = 2048
 """Connections that may wait to be accepted; uvicorn's own number."""
@@ -112,10 +113,12 @@ class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
             self.handshake_complete = True
 
 
-class HttpProtocol(_Impatient, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+class HttpProtocol(_Impatient, HttpToolsProtocol):
     """uvicorn's protocol for HTTP, likewise: a response under way is a run."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    _first: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - as uvicorn has it
         """Wait for a request, but not for ever; uvicorn itself would."""
         super().connection_made(transport)
         backend: Backend = self.app_state[STATE]
@@ -123,19 +126,24 @@ class HttpProtocol(_Impatient, AutoHTTPProtocol):  # type: ignore[misc, valid-ty
         loop = asyncio.get_running_loop()
         self._first = loop.call_later(seconds, self._expect_request)
 
-    def _expect_request(self) -> None:
-        if self.cycle is None:
-            self.transport.abort()
-
-    def handle_websocket_upgrade(self, *args: Any) -> None:  # noqa: ANN401 - uvicorn's
-        """Hand the connection on, and be forgotten."""
-        self._first.cancel()
-        super().handle_websocket_upgrade(*args)
+    def handle_websocket_upgrade(self) -> None:
+        """Hand on to the other protocol, which this one is not to outlive."""
+        self._stop_expecting()
+        super().handle_websocket_upgrade()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Expect nothing more."""
         super().connection_lost(exc)
-        self._first.cancel()
+        self._stop_expecting()
+
+    def _expect_request(self) -> None:
+        begun: Any = self.cycle  # uvicorn's hint leaves out that there may be none
+        if begun is None:
+            self.transport.abort()
+
+    def _stop_expecting(self) -> None:
+        if self._first is not None:
+            self._first.cancel()
 
     def shutdown(self) -> None:
         """Let the response under way end."""
@@ -227,7 +235,11 @@ def url_of(listening: socket.socket, settings: Settings) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def serve(settings: Settings, listening: socket.socket | None = None) -> None:
+def serve(
+    settings: Settings,
+    listening: socket.socket | None = None,
+    reload: Callable[[], Settings] | None = None,
+) -> None:
     """Serve until the process is told to stop, then let runs end. Blocks.
 
     At ``SIGTERM`` or ``SIGINT`` nobody is let in any more; runs under way have
@@ -237,6 +249,7 @@ def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     Args:
         settings: What the operator decided.
         listening: Where to listen; by default a socket is bound as the settings say.
+        reload: Reads the settings again, see `create_app`; can be pickled.
 
     Raises:
         ConfigurationError: There is no key, or nobody can listen there.
@@ -246,7 +259,7 @@ def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     check(settings)
     config = config_for(
         settings.server,
-        partial(create_app, settings),
+        partial(create_app, settings, reload=reload),
         log_config=configuration(settings.server.log_format),
     )
     listening = bind(settings) if listening is None else listening

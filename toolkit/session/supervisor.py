@@ -22,6 +22,7 @@ from toolkit.events import CatalogEvent, CatalogEventType
 from toolkit.loops import call_soon
 from toolkit.run_events import AgentEvent, AgentEventType, RunRequest, RunRules
 from toolkit.session.edge import Edge
+from toolkit.session.expiry import Expiry
 from toolkit.session.introspection import entry_of, has_schemas, state_of
 from toolkit.session.messages import (
     AgentRequest,
@@ -48,9 +49,6 @@ EXPIRED: Final = 1008
 
 GOING_AWAY: Final = 1001
 """Close code, "going away": the server stops."""
-
-WARNING_SECONDS: Final = 60.0
-"""How long before its token ends a client is told to show another one."""
 
 _MESSAGES: Final = {kind: MessageType(kind) for kind in AgentEventType}
 
@@ -107,7 +105,7 @@ class Supervisor:
             show_errors=kit.settings.show_tool_errors,
         )
         self._is_draining = False
-        self._clock: asyncio.TimerHandle | None = None
+        self._expiry = Expiry()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
         self._forget_changes = kit.on_change(_weakly(self._hear_change))
@@ -452,21 +450,13 @@ class Supervisor:
             self._watch_expiry()
 
     def _watch_expiry(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-        ends_at, loop = self._session.expires_at, self._loop
-        if ends_at is not None and loop is not None:
-            left = ends_at - time.time()
-            self._clock = loop.call_later(
-                max(0.0, left - WARNING_SECONDS), self._warn_expiry, ends_at
-            )
+        ends_at = self._session.expires_at
+        self._expiry.watch(ends_at, self._warn_expiry, self._expire)
 
-    def _warn_expiry(self, ends_at: float) -> None:
-        left = max(0.0, ends_at - time.time())
-        if self._session.state is State.READY and self._loop is not None:
+    def _warn_expiry(self, left: float) -> None:
+        if self._session.state is State.READY:
             text = f"the token ends in {left:.0f} s; send authenticate with a new one"
             self._refuse("token_expires_soon", text, None)
-            self._clock = self._loop.call_later(left, self._expire)
 
     def _expire(self) -> None:
         self._end(EXPIRED, "token_expired", "the token has expired")
@@ -544,8 +534,7 @@ class Supervisor:
     def _release(self) -> None:
         """Let go of all that is not this connection's own."""
         self._forget_changes()
-        if self._clock is not None:
-            self._clock.cancel()
+        self._expiry.stop()
         self._outbound.close()
         self._session.closed()
         if self._owns_kit:

@@ -2,6 +2,7 @@
 
 Nothing here looks at installed packages: a test sees the tools it names and no others.
 pytest users get `tool_system` and `tool_events` as fixtures without importing anything.
+`connect` and `ChatClient` talk to a chat backend; they need the extra ``server``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +17,19 @@ from toolkit.factory import UserContextToolFactory
 from toolkit.settings import Settings
 from toolkit.signature import Arguments
 from toolkit.system import UserToolSystem
+from toolkit.testing.chat import ChatClient, connect
 from toolkit.tokens import mint_token, user_id_of_email
+
+__all__ = [
+    "ChatClient",
+    "RecordingSink",
+    "check_tool",
+    "connect",
+    "make_user",
+    "run_tool",
+    "token_for",
+    "tool_system",
+]
 
 
 class RecordingSink:

@@ -5,6 +5,7 @@ import logging
 import math
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
@@ -95,19 +95,13 @@ class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
             self.scope["extensions"] |= {TOGETHER: {}}
 
     async def send(self, message: Any) -> None:  # noqa: ANN401 - ASGI's messages
-        """Send; a handshake that is refused over HTTP is complete, too.
-
-        Raises:
-            ClientDisconnected: The connection is closed.
-        """
+        """Send; a handshake that is refused over HTTP is complete, too."""
         if TOGETHER in message:
             *before, last = message[TOGETHER]
             message = {"type": message["type"], "text": last}
-            try:
+            with suppress(InvalidState):  # the last one says that it is closed
                 for text in before:  # is kept, and written with the last
                     self.conn.send_text(text.encode())
-            except InvalidState:
-                raise ClientDisconnected from None
         await super().send(message)
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True

@@ -388,7 +388,7 @@ class Session:
             del self._runs[run_id]
 
     def _timestamp(self, now: float) -> str:
-        """Write a time; what messages have in common is written once for all of them."""
+        """Write a time; what messages have in common of it is written once."""
         moment = round(now * 1000)
         if moment != self._moment:
             self._moment = moment

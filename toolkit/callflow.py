@@ -118,7 +118,7 @@ class CallFlow:
         self._running: dict[str, Call] = {}
         self._loading: set[asyncio.Future[Any]] = set()
         self._questions: dict[str, Question] = {}
-        self._repeats: Repeats | None = None
+        self._repeats = Repeats()
         self._prefix = f"{executors.unique_name()}-"
         self._numbers = count(1)
         self._is_closed = False
@@ -280,7 +280,7 @@ class CallFlow:
         timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
     ) -> ToolResult:
         """Run a call that came with a key, unless it came before."""
-        repeats = self._repeats = self._repeats or Repeats()
+        repeats = self._repeats
         try:
             earlier = repeats.find(key, call.name, arguments)
         except ToolkitError as error:
@@ -329,6 +329,8 @@ class CallFlow:
         result: ToolResult | None = None
         self._running[call.call_id] = call
         try:
+            if self._is_closed:  # in another thread, before it could be seen there
+                raise RegistryClosedError(self.registry.name)
             if plan.needs_approval or plan.gates or not self._gate.try_enter():
                 await self._let_in(call)
             else:
@@ -547,7 +549,9 @@ class CallFlow:
 
 
 def _is_number(seconds: object) -> bool:
-    return isinstance(seconds, int | float) and not isnan(seconds)
+    with suppress(OverflowError):  # an int may be larger than any float
+        return isinstance(seconds, int | float) and not isnan(seconds)
+    return False
 
 
 def _raised(error: BaseException) -> str:
@@ -557,4 +561,4 @@ def _raised(error: BaseException) -> str:
 def _leave_again(gate: Gate, entering: asyncio.Task[None]) -> None:
     """Give back a place that was got just when nobody wanted it any more."""
     if not entering.cancelled() and entering.exception() is None:
-        gate.leave()
+        gate.leave(was_started=False)

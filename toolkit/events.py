@@ -7,6 +7,7 @@ raises is logged and never disturbs a call.
 
 import logging
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -296,5 +297,5 @@ def deliver(event: E, sinks: Iterable[Callable[[E], None]]) -> None:
     for sink in sinks:
         try:
             sink(event)
-        except Exception:
+        except (Exception, CancelledError):  # which is its own: nothing is awaited here
             logger.exception("event sink %r failed on %s", sink, event.type)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
@@ -400,28 +401,36 @@ class Pool:
         """Take what a worker says."""
         head, body = frame
         kind, task = head["is"], worker.task
-        if kind == "ready":
+        if kind == "log":
+            log_text(task, head)
+        elif kind == "ready" and not worker.is_ready:
             worker.is_ready = True
             worker.unlimit()
             self._free(worker)
-        elif kind == "log":
-            log_text(task, head)
         elif task is None or worker.is_ending:
             return  # from a thread that a tool has left behind
+        elif task.place not in worker.known:
+            self._hear_of_import(worker, task, head)
+        elif task.job is None or head.get("call") != task.job.call_id:
+            return  # of a call before: it may be another user's
         elif kind in ("start", "part", "progress"):
             tell(task, head, body)
-        elif kind == "loaded":
+        else:
+            self._answer(worker, task, kind, frame)
+
+    def _hear_of_import(
+        self, worker: Worker, task: Task, head: Mapping[str, Any]
+    ) -> None:
+        if head["is"] == "loaded":
             worker.unlimit()
             worker.known[task.place] = (str(head["name"]), frozenset(head["scopes"]))
             self._begin(worker, task)
-        elif kind == "unloadable":
+        elif head["is"] == "unloadable":
             worker.unlimit()
             worker.is_old = True  # half of its modules may be there
             logger.error("%s cannot be loaded\n%s", task.tool.origin, head["trace"])
             task.finish(None, task.unavailable(str(head["why"])))
             self._free(worker)
-        else:
-            self._answer(worker, task, kind, frame)
 
     def _answer(
         self,

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -199,8 +199,8 @@ class Run:
             RunEndedError: The run has ended.
             asyncio.CancelledError: The run was given up.
         """
-        self.check_open(agent)
         await self.host.room()
+        self.check_open(agent)
         ended: list[ToolEvent] = []
 
         def hear(event: ToolEvent) -> None:
@@ -266,10 +266,7 @@ class Run:
         if result is not None and is_ok:
             is_long = len(result.json_bytes) > MAX_SHOWN_BYTES
             data["truncated"] = result.truncated or is_long
-            shown = result.json_bytes
-            data["result"] = from_json(
-                cut(shown, MAX_SHOWN_BYTES) if is_long else shown
-            )
+            data["result"] = _shown(result.json_bytes)
         elif result is not None and result.error is not None:
             data["error"] = str(result.error)
         self.tell(AgentEventType.TOOL_COMPLETED, data)
@@ -464,6 +461,14 @@ class Run:
         """
         if self.is_ended:
             raise RunEndedError(agent)
+
+
+def _shown(result: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a result as it goes on the wire; as text where it is too much to read."""
+    if len(result) <= MAX_SHOWN_BYTES:
+        with suppress(ValueError):  # more levels or digits than anybody reads
+            return from_json(result)
+    return from_json(cut(result, MAX_SHOWN_BYTES))
 
 
 def _answer_of(agent: str, said: object) -> AgentAnswer:

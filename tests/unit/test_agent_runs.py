@@ -14,6 +14,7 @@ from toolkit import (
     AgentError,
     AgentRun,
     RunEndedError,
+    Settings,
     ToolContext,
     UserContext,
     tool,
@@ -490,6 +491,45 @@ async def test_result_that_nobody_could_read_again_is_told_as_text(name: str) ->
     completed = stage.told[-2].data
     assert completed["ok"] is True
     assert isinstance(completed["result"], str)
+
+
+async def test_call_that_waits_for_a_person_is_given_up_with_its_run() -> None:
+    """What an agent left behind runs no tool later, though somebody approves (B26)."""
+    called: list[str] = []
+    left: list[asyncio.Task[Any]] = []
+    asked = asyncio.Event()
+
+    class Wipe:
+        """Wipe."""
+
+        name = "wipe"
+        destructive = True
+
+        async def execute(self) -> None:
+            called.append("wipe")
+
+    class Leaver:
+        """Leave a call behind that waits for a person."""
+
+        name = "leaver"
+
+        async def run(self, message: str, run: AgentRun) -> str:
+            left.append(asyncio.ensure_future(run.call("wipe")))
+            await asked.wait()
+            return message
+
+    with tool_system(Wipe, settings=Settings(approve_destructive=True)) as system:
+        stage = Stage(system, Leaver)
+        ended = asyncio.ensure_future(stage.finish("leaver"))
+        await stage.until("agent_thinking")
+        (waiting,) = system.dispatcher.running()
+        asked.set()
+        await ended
+        with pytest.raises(asyncio.CancelledError):
+            await left[0]
+        assert not system.dispatcher.approve(waiting.call_id)
+    assert called == []
+    assert stage.types()[-1] == "agent_completed"
 
 
 async def test_call_that_waits_for_room_does_not_begin_after_the_end() -> None:

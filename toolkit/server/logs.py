@@ -19,8 +19,9 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "color_message",  # uvicorn's message once more, for terminals
 }
 # What may hold a JSON Web Token, whole or its head: parts of base64url (RFC 7515,
-# section 3.1); and whatever stands behind the word for it. Anybody has addresses logged:
-# each letter is looked at once, so no part is given back, or begun in its middle.
+# section 3.1); and whatever stands behind the word for it. Anybody has addresses
+# logged: no part is given back, or begun in its middle, so that each letter is looked
+# at once.
 _MAY_BE_TOKEN: Final = re.compile(
     r"(?i:bearer)[. ]+[^\s\"',]+|(?<![\w-])[\w-]{8,}+(?:\.[\w-]*+){1,4}"
 )

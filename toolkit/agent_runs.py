@@ -97,6 +97,7 @@ class Run:
         self._rules = rules
         self._steps = 0
         self._calls: dict[str, tuple[str, float]] = {}
+        self._waiting: set[asyncio.Task[Any] | None] = set()  # whose calls run not yet
         self._why: AgentError | None = None
         self.started_at = self._told_at = self._progress_at = time.monotonic()
         allowed = request.agent.tool.definition.timeout
@@ -199,20 +200,25 @@ class Run:
             RunEndedError: The run has ended.
             asyncio.CancelledError: The run was given up.
         """
-        self.check_open(agent)
         await self.host.room()
+        self.check_open(agent)
         ended: list[ToolEvent] = []
+        caller = asyncio.current_task()
 
         def hear(event: ToolEvent) -> None:
             if event.type is EventType.TOOL_COMPLETED:
                 ended.append(event)  # told below, with what it came to
             else:
+                if event.type is EventType.TOOL_EXECUTING:
+                    self._waiting.discard(caller)
                 self._hear(agent, event)
 
         result: ToolResult | None = None
+        self._waiting.add(caller)
         try:
             result = await self.host.system.execute(tool, arguments, on_event=hear)
         finally:
+            self._waiting.discard(caller)
             for event in ended:
                 self._told_completed(event, result)
         return result
@@ -381,8 +387,8 @@ class Run:
         if self.is_ended:
             return
         self._outcome = outcome
+        self._give_up_calls()
         if self._calls:
-            self._give_up_calls()
             self._let_end(self._finish)
         else:
             self._finish()
@@ -396,6 +402,9 @@ class Run:
     def _give_up_calls(self) -> None:
         for call_id in tuple(self._calls):
             self.host.system.dispatcher.cancel(call_id, "the agent's run has ended")
+        for caller in self._waiting - {self._task}:
+            if caller is not None:
+                caller.cancel()
 
     def _finish(self) -> None:
         """Tell the end: once, and last."""

@@ -177,8 +177,9 @@ async def test_two_tokens_at_once_are_refused() -> None:
         ("https://evil.example.com", False),
         ("https://chat.example.com.evil.example", False),
         ("null", False),
+        ("http://[", False),
     ],
-    ids=["allowed", "same", "foreign", "lookalike", "null"],
+    ids=["allowed", "same", "foreign", "lookalike", "null", "no address"],
 )
 async def test_pages_of_foreign_origins_may_not_connect(
     origin: str, *, is_let_in: bool

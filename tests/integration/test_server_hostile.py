@@ -335,6 +335,60 @@ async def test_request_that_never_comes_is_not_waited_for(head: str) -> None:
         assert await is_well(chat)
 
 
+@pytest.mark.parametrize(
+    "more", ["G", "\r\n", "GET /health HTTP/1.1\r\n"], ids=["letter", "line", "head"]
+)
+async def test_next_request_that_never_comes_is_not_waited_for(more: str) -> None:
+    """Also who was answered once and sends half of another request is let go (B47)."""
+    async with serving(slow_consumer_timeout=0.3) as chat:
+        reader, writer = await asyncio.open_connection(*chat.address)
+        writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(SOON):
+            await reader.readuntil(b"alive")
+            writer.write(more.encode())
+            with suppress(ConnectionResetError):
+                await reader.read()
+        writer.close()
+        assert await is_well(chat)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [f"X: {'x' * 9_000}", "\r\n".join(["X: x"] * 200), "Content-Length: 5"],
+    ids=["long line", "many lines", "a body"],
+)
+async def test_handshake_that_cannot_be_read_is_refused_and_closed(more: str) -> None:
+    """A handshake that the websocket's library refuses is answered, where that can be
+    done, and keeps no socket open (B47).
+    """
+    async with serving() as chat:
+        reader, writer = await asyncio.open_connection(*chat.address)
+        lines = ["GET /ws HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", more]
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        async with asyncio.timeout(SOON):
+            answer = await reader.read()
+        assert answer[:10] in (b"", b"HTTP/1.1 4")
+        writer.close()
+        assert await is_well(chat)
+
+
+async def test_client_that_sends_a_lot_at_once_and_reads_is_answered() -> None:
+    """More commands in one go than may wait to be answered are read as the answers are
+    taken; none is lost, and nobody is called slow (B30).
+    """
+    async with serving(max_outbound_messages=16, messages_per_minute=10) as chat:
+        async with raw(chat, "ann") as sock, asyncio.timeout(SOON):
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(sock, masked('{"type": "ping"}') * 200)
+            heard = b""
+            while b'"sequence":200,' not in heard:
+                part = await loop.sock_recv(sock, 65_536)
+                assert part
+                heard += part
+        await until_empty(chat)
+        assert await is_well(chat)
+
+
 async def test_agent_that_breaks_ends_in_an_error_and_no_silence() -> None:
     """An agent that raises ends its run with an error that keeps its text back; the
     connection and the server go on (S54, B26, B30).

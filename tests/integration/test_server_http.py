@@ -176,6 +176,20 @@ async def test_tools_are_those_of_whoever_asks() -> None:
         await until_empty(chat)
 
 
+async def test_tools_that_are_not_told_are_no_success() -> None:
+    """Who asked too often, or whose token ends just then, gets a refusal, and no error
+    in the place of the tools (B23).
+    """
+    async with serving(messages_per_minute=1) as chat:
+        async with chat.http("ann") as http:
+            assert (await http.get("/tools")).status_code == 200
+            refused = await http.get("/tools")
+            assert refused.status_code == 429
+            assert refused.json()["code"] == "too_many_messages"
+            assert int(refused.headers["retry-after"]) > 0
+        await until_empty(chat)
+
+
 async def test_report_is_for_the_admin_scope() -> None:
     """What discovery found is told to those who may know it (B58)."""
     async with serving() as chat, chat.http() as http:

@@ -510,6 +510,30 @@ async def test_new_token_keeps_a_connection_and_changes_its_rights(
     assert kit.factory.statistics()["open_systems"] == 0
 
 
+async def test_token_that_is_judged_too_late_changes_nothing(kit: Toolkit) -> None:
+    """Where the old token ends while the new one is judged, the connection ends with
+    that, and is not broken (B30).
+    """
+    judged = asyncio.Event()
+
+    async def renew(token: str) -> Renewal:
+        await judged.wait()
+        return Renewal(UserContext("ann"), None)
+
+    edge = Edge(expires_at=time(), renew=renew)
+    owner = Supervisor(kit, UserContext("ann"), edge)
+    showing = asyncio.ensure_future(
+        owner.receive(json.dumps({"type": "authenticate", "token": "another"}))
+    )
+    async with asyncio.timeout(SOON):
+        while await owner.next_message() is not None:
+            continue
+        judged.set()
+        await showing
+    assert owner.close_code == 1008
+    await owner.aclose()
+
+
 async def test_bad_token_ends_nothing(kit: Toolkit) -> None:
     """What judges it says why; the connection goes on with the old one."""
 

@@ -14,6 +14,7 @@ from toolkit import (
     AgentError,
     AgentRun,
     RunEndedError,
+    Settings,
     ToolContext,
     UserContext,
     tool,
@@ -463,6 +464,102 @@ async def test_large_result_is_cut_on_the_wire_only() -> None:
     assert completed["truncated"] is True
     assert len(completed["result"]) <= MAX_SHOWN_BYTES
     assert stage.last()["details"] == 2 * MAX_SHOWN_BYTES + 2
+
+
+@tool
+async def nested() -> object:
+    """Return more levels than can be read again."""
+    value: list[Any] = []
+    for _ in range(220):
+        value = [value]
+    return value
+
+
+@tool
+async def huge() -> int:
+    """Return more digits than can be read again."""
+    return int("7" * 3_000) * 10**3_000
+
+
+@pytest.mark.parametrize("name", ["nested", "huge"])
+async def test_result_that_nobody_could_read_again_is_told_as_text(name: str) -> None:
+    """A call whose result can be written, but not read, is told to its end (B26)."""
+    with tool_system(nested, huge) as system:
+        stage = Stage(system, Caller)
+        await stage.finish("caller", name)
+    assert stage.types()[1:] == ["tool_executing", "tool_completed", "agent_completed"]
+    completed = stage.told[-2].data
+    assert completed["ok"] is True
+    assert isinstance(completed["result"], str)
+
+
+async def test_call_that_waits_for_a_person_is_given_up_with_its_run() -> None:
+    """What an agent left behind runs no tool later, though somebody approves (B26)."""
+    called: list[str] = []
+    left: list[asyncio.Task[Any]] = []
+    asked = asyncio.Event()
+
+    class Wipe:
+        """Wipe."""
+
+        name = "wipe"
+        destructive = True
+
+        async def execute(self) -> None:
+            called.append("wipe")
+
+    class Leaver:
+        """Leave a call behind that waits for a person."""
+
+        name = "leaver"
+
+        async def run(self, message: str, run: AgentRun) -> str:
+            left.append(asyncio.ensure_future(run.call("wipe")))
+            await asked.wait()
+            return message
+
+    with tool_system(Wipe, settings=Settings(approve_destructive=True)) as system:
+        stage = Stage(system, Leaver)
+        ended = asyncio.ensure_future(stage.finish("leaver"))
+        await stage.until("agent_thinking")
+        (waiting,) = system.dispatcher.running()
+        asked.set()
+        await ended
+        with pytest.raises(asyncio.CancelledError):
+            await left[0]
+        assert not system.dispatcher.approve(waiting.call_id)
+    assert called == []
+    assert stage.types()[-1] == "agent_completed"
+
+
+async def test_call_that_waits_for_room_does_not_begin_after_the_end() -> None:
+    """What an agent left behind calls no tool once its run has ended (B30)."""
+    called: list[str] = []
+    left: list[asyncio.Task[Any]] = []
+
+    @tool
+    async def note() -> None:
+        """Note that it was called."""
+        called.append("note")
+
+    class Leaver:
+        """Leave a call behind that waits for room."""
+
+        name = "leaver"
+
+        async def run(self, message: str, run: AgentRun) -> str:
+            left.append(asyncio.ensure_future(run.call("note")))
+            await asyncio.sleep(0)  # it begins, and waits
+            return message
+
+    with tool_system(note) as system:
+        stage = Stage(system, Leaver)
+        stage.gate = asyncio.Event()
+        await stage.finish("leaver")
+        stage.gate.set()
+        with pytest.raises(RunEndedError):
+            await left[0]
+    assert called == []
 
 
 async def test_tool_that_floods_progress_does_not_flood_its_user() -> None:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from toolkit.errors import AgentNotFoundError
-from toolkit.server.backend import Backend
+from toolkit.server.backend import NOT_READY, Backend
 from toolkit.server.refusals import Refusal
 from toolkit.session.messages import AgentRequest, parse
 from toolkit.session.published import json_schema
@@ -21,6 +21,7 @@ from toolkit.tokens import Identity
 logger = logging.getLogger(__name__)
 
 _ENDS: Final = frozenset({"agent_completed", "error"})
+_STATUS: Final = {"too_many_messages": 429, "token_expired": 401}
 _FORWARDED: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
 
 
@@ -174,6 +175,18 @@ def _fields(body: bytes) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
+def _refusal_of(message: dict[str, Any]) -> Refusal:
+    """Return what a message other than the one asked for means over HTTP."""
+    data = message.get("data", {})
+    status = _STATUS.get(data.get("code"))
+    if status is None:
+        return NOT_READY
+    after = data.get("retry_after")
+    return Refusal(
+        status=status, code=data["code"], message=data["message"], retry_after=after
+    )
+
+
 class Pages:
     """What is asked for once: tools, report, schema, metrics."""
 
@@ -196,7 +209,10 @@ class Pages:
             text = await place.supervisor.next_message()
         finally:
             await self._backend.leave(place)
-        return JSONResponse(json.loads(text or "{}").get("data"))
+        message = json.loads(text or "{}")
+        if message.get("type") == "tool_registry_state":
+            return JSONResponse(message["data"])
+        return _refusal_of(message).response()
 
     async def report(self, request: Request) -> Response:
         """Answer what discovery found, to whoever has the admin scope."""

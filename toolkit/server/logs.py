@@ -18,9 +18,13 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "asctime",
     "color_message",  # uvicorn's message once more, for terminals
 }
-# A JSON Web Token, whole or its head: two parts of base64url, of which the first is a
-# JSON object (RFC 7515, section 3.1); and whatever stands behind the word for it.
-_TOKEN: Final = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*){1,4}|(?i:bearer)[. ]+[^\s\"',]+")
+# What may hold a JSON Web Token, whole or its head: parts of base64url (RFC 7515,
+# section 3.1); and whatever stands behind the word for it. Anybody has addresses
+# logged: no part is given back, or begun in its middle, so that each letter is looked
+# at once.
+_MAY_BE_TOKEN: Final = re.compile(
+    r"(?i:bearer)[. ]+[^\s\"',]+|(?<![\w-])[\w-]{8,}+(?:\.[\w-]*+){1,4}"
+)
 
 
 _LOGGERS: Final = (
@@ -39,7 +43,16 @@ def tell_connection(connection_id: str, user_id: str) -> None:
 
 def redact(text: str) -> str:
     """Blank out tokens."""
-    return _TOKEN.sub("<token>", text)
+    return _MAY_BE_TOKEN.sub(_blanked, text)
+
+
+def _blanked(found: re.Match[str]) -> str:
+    """Return what is logged: of base64url, what is before a JSON object in it."""
+    text = found[0]
+    head, begun, _ = text.partition("eyJ")
+    if begun:
+        return f"{head}<token>"
+    return "<token>" if text[:6].lower() == "bearer" and text[6:7] in ". " else text
 
 
 class WithoutQueries(logging.Filter):

@@ -367,6 +367,8 @@ class Supervisor:
         except ToolkitError as error:
             self._refuse(error.code, str(error), command.request_id)
             return
+        if self._session.state is not State.READY:
+            return  # it has ended meanwhile
         if renewal.user.user_id != self.user_context.user_id:
             text = "the token is another user's; open another connection for them"
             self._refuse("another_user", text, command.request_id)

@@ -98,7 +98,7 @@ class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
         """Send; a handshake that is refused over HTTP is complete, too.
 
         Raises:
-            ClientDisconnected: The connection is closed.
+            OSError: The connection is closed; uvicorn's `ClientDisconnected`.
         """
         if TOGETHER in message:
             *before, last = message[TOGETHER]

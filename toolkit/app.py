@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from toolkit.catalog import ToolCatalog
 from toolkit.context import UserContext
 from toolkit.discovery.loading import Imported
+from toolkit.discovery.path_files import add_new_folders
 from toolkit.discovery.pipeline import discover_again
 from toolkit.discovery.report import DiscoveryReport
 from toolkit.errors import (
@@ -169,8 +170,9 @@ class Toolkit:
 
         All or nothing: when it raises, everything is as before. Open systems keep the
         catalog they have. Code of a distribution whose files have changed is imported
-        anew when it is next needed; what old systems hold stays as it was. Blocks for
-        as long as discovery takes; on an event loop use `arefresh`.
+        anew when it is next needed; what old systems hold stays as it was. Folders that
+        an editable install has added meanwhile come onto ``sys.path``, and stay. Blocks
+        for as long as discovery takes; on an event loop use `arefresh`.
 
         Args:
             settings: What the operator decides from now on, for example another deny
@@ -190,6 +192,7 @@ class Toolkit:
             if before.factory.is_closed:
                 raise FactoryClosedError
             settings = before.settings if settings is None else settings
+            add_new_folders()
             self._imported.drop_changed()
             try:
                 catalog, report = self._discover(settings)
@@ -340,17 +343,20 @@ class Toolkit:
 def _troubles(
     now: _Generation, executors: Mapping[str, Mapping[str, int]]
 ) -> list[str]:
-    """Say what runs on after its deadline, or keeps others from running."""
+    """Say what runs on after it was given up, or keeps others from running."""
     troubles = []
     late = executors["threads"]["late"]
     if late:
         most = now.settings.max_late_threads
-        troubles.append(
-            f"{late} threads run on after their deadline; up to {most} are replaced"
+        who = (
+            "thread runs on after it was"
+            if late == 1
+            else "threads run on after they were"
         )
+        troubles.append(f"{late} {who} given up; up to {most} are replaced")
     blocks = now.factory.executors.inline.blocks()
     troubles += [
-        f"tool {name!r} has blocked the event loop {count} times"
+        f"tool {name!r} has blocked the event loop {count} time{'s' * (count > 1)}"
         for name, count in sorted(blocks.items())
     ]
     return troubles

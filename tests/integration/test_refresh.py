@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.distributions import Site, good_tool, open_site
+from tests.repo.documents import Sandbox
 from toolkit import (
     CatalogEvent,
     ConfigurationError,
@@ -77,6 +78,54 @@ def test_refresh_sees_what_is_gone(site: Site) -> None:
     with Toolkit(SETTINGS) as kit:
         assert asyncio.run(call()) == "first"
         assert names(kit) == ["two"]
+
+
+INSTALLS_LATER = """
+import asyncio, pathlib, site, subprocess
+from toolkit import Settings, Toolkit, UserContext
+with Toolkit(Settings(allow=frozenset({"late"}))) as kit:
+    print(kit.report.status)
+    subprocess.run(["pip", "install", "--quiet", "-e", "."], check=True)
+    code = "import pathlib; pathlib.Path('trapped').touch()"
+    trap = pathlib.Path(site.getsitepackages()[0], "trap.pth")
+    trap.write_text(f"{code}\\n# text\\n\\nno-such-folder\\n")
+    print(kit.refresh().status)
+    with kit.user(UserContext(user_id="ann")) as ann:
+        print(asyncio.run(ann.execute("late")).value_json())
+"""
+
+LATE = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "late"
+version = "1.0"
+[project.entry-points."toolkit.tools"]
+late = "late_mod:Good"
+[tool.hatch.build.targets.wheel]
+only-include = ["src"]
+sources = ["src"]
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)  # builds and installs; the machine may be busy
+def test_refresh_finds_an_editable_install_that_came_later(tmp_path: Path) -> None:
+    """Import what pip installed as editable while the process ran, without running the
+    code that a path file may hold (S12, B32).
+    """
+    sandbox = Sandbox(tmp_path)
+    Site(sandbox.cwd).write(
+        {
+            "pyproject.toml": LATE,
+            "src/late_mod.py": good_tool("late"),
+            "process.py": INSTALLS_LATER,
+        }
+    )
+    printed = sandbox.shell("python process.py")
+    assert printed.splitlines() == ["empty", "healthy", '"late works"']
+    assert not (sandbox.cwd / "trapped").exists()
 
 
 def test_changed_code_is_imported_anew_and_old_systems_keep_the_old(

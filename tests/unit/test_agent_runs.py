@@ -699,7 +699,7 @@ async def test_run_that_is_given_up_at_once_never_asks_its_agent() -> None:
     assert stage.last()["code"] == "run_cancelled"
 
 
-def nested(levels: int) -> Any:
+def levels_of(levels: int) -> Any:
     """Return a list in a list in a list."""
     value: Any = 1
     for _ in range(levels):
@@ -710,7 +710,7 @@ def nested(levels: int) -> Any:
 @tool
 async def deep(value: Any = None) -> Any:
     """Return something nested deeper than a reader of JSON goes."""
-    return nested(230)
+    return levels_of(230)
 
 
 class Deep:
@@ -719,7 +719,7 @@ class Deep:
     name = "deep_agent"
 
     async def run(self, message: str, run: AgentRun) -> str:
-        result = await run.call("deep", {"value": nested(230)})
+        result = await run.call("deep", {"value": levels_of(230)})
         return str(result.ok)
 
 

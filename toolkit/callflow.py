@@ -380,7 +380,7 @@ class CallFlow:
         try:
             await asyncio.wait({entering})
         except BaseException:
-            entering.add_done_callback(partial(_leave_again, gate))
+            entering.add_done_callback(gate.leave_again)
             entering.cancel()
             raise
         finally:
@@ -556,9 +556,3 @@ def _is_number(seconds: object) -> bool:
 
 def _raised(error: BaseException) -> str:
     return f"it raised {kind_of_error(error)}"
-
-
-def _leave_again(gate: Gate, entering: asyncio.Task[None]) -> None:
-    """Give back a place that was got just when nobody wanted it any more."""
-    if not entering.cancelled() and entering.exception() is None:
-        gate.leave(was_started=False)

@@ -191,9 +191,8 @@ class CallFlow:
         if plan.signature is not None:
             return plan.signature.validate(name, arguments)
         if isinstance(arguments, str | bytes | bytearray):
-            return (
-                arguments.encode() if isinstance(arguments, str) else bytes(arguments)
-            )
+            text = arguments.encode() if isinstance(arguments, str) else arguments
+            return bytes(text)
         try:
             return to_json(arguments, fallback=plain_dict)
         except ValueError as error:
@@ -280,9 +279,8 @@ class CallFlow:
         timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
     ) -> ToolResult:
         """Run a call that came with a key, unless it came before."""
-        repeats = self._repeats
         try:
-            earlier = repeats.find(key, call.name, arguments)
+            earlier = self._repeats.find(key, call.name, arguments)
         except ToolkitError as error:
             return self._failed_call(call, error)
         if earlier is not None:
@@ -291,13 +289,11 @@ class CallFlow:
         try:
             result = await self._taken(call)
         finally:
-            if result is None:  # its caller was cancelled; whoever repeats it is told
+            told = result
+            if told is None:  # its caller was cancelled; whoever repeats it is told
                 gone = ToolCancelledError(call.name, "its first caller was cancelled")
-                repeats.settle(
-                    key, self._failed_call(call, gone), is_kept=call.was_started
-                )
-            else:
-                repeats.settle(key, result, is_kept=call.was_started)
+                told = self._failed_call(call, gone)
+            self._repeats.settle(key, told, is_kept=call.was_started)
         return result
 
     async def _joined(

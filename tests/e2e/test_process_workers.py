@@ -52,6 +52,7 @@ SECRET: Final = "hunter2-and-more"
 
 TOOLS: Final = """
 import asyncio, os, subprocess, sys, threading
+from collections.abc import Iterator
 from toolkit import ToolContext, ToolError, UserContext
 from toolkit.errors import MissingSecretError, ToolConstructionError
 
@@ -241,6 +242,12 @@ class Repeats:
     name = "repeats"
     def execute(self, text: str, times: int) -> str:
         return text * times
+
+class Floods:
+    name = "floods"
+    def execute(self, parts: int) -> Iterator[str]:
+        for _ in range(parts):
+            yield "x" * (20 << 20)
 
 class Leaves:
     name = "leaves"
@@ -573,6 +580,17 @@ async def test_frame_that_cannot_be_understood_ends_its_process(
     with pytest.raises(ToolWorkerError, match="what is no answer"):
         await run(executor, "forges", {"head": head, "times": 2})
     assert await run(executor, "add", {"a": 1}) == 2
+
+
+async def test_call_that_says_too_much_is_ended(executor: ProcessExecutor) -> None:
+    """Tell no more than a result may have, so that no memory here is filled (B10)."""
+    told: list[int] = []
+    more = {"emit": lambda _, said: told.append(len(said))}
+    with pytest.raises(ToolResultError, match="more than 64 MiB"):
+        await run(executor, "floods", {"parts": 10}, **more)
+    assert told == [20 << 20] * 3
+    assert await run(executor, "add", {"a": 1}) == 2
+    assert executor.statistics()["killed"] == 1
 
 
 async def test_crash_leaves_no_core_file_with_secrets(

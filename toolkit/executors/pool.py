@@ -10,6 +10,7 @@ from toolkit.catalog import CatalogTool
 from toolkit.errors import (
     InvalidArgumentsError,
     ToolCancelledError,
+    ToolResultError,
     ToolWorkerError,
     kind_of_error,
 )
@@ -31,7 +32,7 @@ from toolkit.executors.crossing import (
     tell,
 )
 from toolkit.executors.deadlines import Deadlines
-from toolkit.executors.frames import Frame
+from toolkit.executors.frames import MAX_BODY_BYTES, Frame
 from toolkit.fairness import FairQueue
 
 logger = logging.getLogger(__name__)
@@ -399,7 +400,7 @@ class Pool:
 
     def hear(self, worker: Worker, frame: Frame) -> None:
         """Take what a worker says."""
-        head, body = frame
+        head = frame[0]
         kind, task = head["is"], worker.task
         if kind == "log":
             log_text(task, head)
@@ -414,7 +415,7 @@ class Pool:
         elif task.job is None or head.get("call") != task.job.call_id:
             return  # of a call before: it may be another user's
         elif kind in ("start", "part", "progress"):
-            tell(task, head, body)
+            self._pass_on(task, frame)
         else:
             self._answer(worker, task, kind, frame)
 
@@ -431,6 +432,16 @@ class Pool:
             logger.error("%s cannot be loaded\n%s", task.tool.origin, head["trace"])
             task.finish(None, task.unavailable(str(head["why"])))
             self._free(worker)
+
+    def _pass_on(self, task: Task, frame: Frame) -> None:
+        """Tell what a call says; more than a result may have never ends well."""
+        head, body = frame
+        task.said += len(body)
+        if task.said > MAX_BODY_BYTES:
+            detail = f"it says more than {MAX_BODY_BYTES >> 20} MiB meanwhile"
+            self._stop(task, ToolResultError(task.name, detail))
+        else:
+            tell(task, head, body)
 
     def _answer(
         self,

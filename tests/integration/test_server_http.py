@@ -357,9 +357,10 @@ async def test_metrics_tell_how_well_connections_and_runs_went() -> None:
     [
         {"x-forwarded-for": "203.0.113.7"},
         {"forwarded": "for=203.0.113.7"},
+        {"x-forwarded-host": "chat.example.com"},
         {"host": "attacker.example.com"},
     ],
-    ids=["proxied", "forwarded", "rebound"],
+    ids=["proxied", "forwarded", "named", "rebound"],
 )
 async def test_metrics_are_for_this_machine_or_the_admin_scope(
     headers: dict[str, str],

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _ENDS: Final = frozenset({"agent_completed", "error"})
 _STATUS: Final = {"too_many_messages": 429, "token_expired": 401}
-_FORWARDED: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
+_FORWARDED: Final = ("forwarded", "via", "x-forwarded-", "x-real-ip")
 
 
 class Runs:
@@ -276,7 +276,7 @@ def is_local(request: Request) -> bool:
     headers = request.headers
     host = request.client.host if request.client else ""
     named = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-    is_forwarded = any(name in headers for name in _FORWARDED)
+    is_forwarded = any(name.startswith(_FORWARDED) for name in headers)
     return not is_forwarded and _is_loopback(host) and _is_loopback(named)
 
 

@@ -118,6 +118,17 @@ async def test_body_that_is_no_question_is_refused(
         await until_empty(chat)
 
 
+async def test_large_body_counts_as_several_messages() -> None:
+    """A body costs what a message of its size does (B47)."""
+    async with serving(messages_per_minute=3) as chat:
+        async with chat.http("ann") as http:
+            body = {"message": "add", "more": "x" * 100_000}
+            answer = await http.post(RUNS, json=body)
+            assert answer.status_code == 429
+            assert answer.json()["code"] == "too_many_messages"
+        await until_empty(chat)
+
+
 async def test_run_over_http_needs_a_token() -> None:
     """There is no way in without a token over HTTP either (B60, B64)."""
     async with serving() as chat, chat.http() as http:

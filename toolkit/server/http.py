@@ -15,7 +15,7 @@ from toolkit.server.backend import NOT_READY, Backend
 from toolkit.server.refusals import Refusal
 from toolkit.session.messages import AgentRequest, parse
 from toolkit.session.published import json_schema
-from toolkit.session.supervisor import Supervisor
+from toolkit.session.supervisor import Supervisor, wait_for
 from toolkit.tokens import Identity
 
 logger = logging.getLogger(__name__)
@@ -53,26 +53,26 @@ class Runs:
 
     async def _begin(self, request: Request, supervisor: Supervisor) -> str | Refusal:
         """Start the run that is asked for; return its id."""
-        asked = await self._read(request)
+        asked = await self._read(request, supervisor.user_context.user_id)
         if isinstance(asked, Refusal):
             return asked
-        user_id = supervisor.user_context.user_id
-        wait = self._backend.connections.messages.take(user_id)
-        if wait > 0.0:
-            text = f"too many messages; go on in {wait:.1f} s"
-            return Refusal(
-                status=429, code="too_many_messages", message=text, retry_after=wait
-            )
         try:
             return supervisor.start_run(asked.agent, asked.message, asked.request_id)
         except AgentNotFoundError as error:
             return Refusal(status=404, code=error.code, message=str(error))
 
-    async def _read(self, request: Request) -> AgentRequest | Refusal:
+    async def _read(self, request: Request, user_id: str) -> AgentRequest | Refusal:
         """Read the body as the message that it would be on a websocket."""
         body = await self._body(request)
         if isinstance(body, Refusal):
             return body
+        take = self._backend.connections.messages.take
+        wait = wait_for(len(body), lambda: take(user_id))
+        if wait > 0.0:
+            text = f"too many messages; go on in {wait:.1f} s"
+            return Refusal(
+                status=429, code="too_many_messages", message=text, retry_after=wait
+            )
         fields = _fields(body)
         if fields is None:
             text = 'send a JSON object such as {"message": "…"}'

@@ -21,7 +21,7 @@ from toolkit.errors import (
 from toolkit.events import CatalogEvent, CatalogEventType
 from toolkit.loops import call_soon
 from toolkit.run_events import AgentEvent, AgentEventType, RunRequest, RunRules
-from toolkit.session.edge import Edge
+from toolkit.session.edge import Admit, Edge
 from toolkit.session.expiry import Expiry
 from toolkit.session.introspection import entry_of, has_schemas, state_of
 from toolkit.session.messages import (
@@ -49,6 +49,9 @@ EXPIRED: Final = 1008
 
 GOING_AWAY: Final = 1001
 """Close code, "going away": the server stops."""
+
+MESSAGE_BYTES: Final = 16_384
+"""What one message may have; a larger one counts as several, for it costs as much."""
 
 _MESSAGES: Final = {kind: MessageType(kind) for kind in AgentEventType}
 
@@ -197,11 +200,13 @@ class Supervisor:
         """
         self._attach()
         try:
+            wait = wait_for(len(frame), self._edge.admit)
+            if wait > 0.0 and len(frame) > MESSAGE_BYTES:
+                self._put_off(wait, None)  # it would cost too much to read
+                return
             command = self._session.receive(frame, time.time())
-            wait = self._edge.admit()
             if wait > 0.0:
-                text = f"too many messages; go on in {wait:.1f} s"
-                self._refuse("too_many_messages", text, command.request_id, wait)
+                self._put_off(wait, command.request_id)
             elif isinstance(command, Refused):
                 self._refuse(command.code, command.message, command.request_id)
             else:
@@ -388,6 +393,10 @@ class Supervisor:
         )
         self._send(MessageType.TOOL_REGISTRY_STATE, data, request_id)
 
+    def _put_off(self, wait: float, request_id: str | None) -> None:
+        text = f"too many messages; go on in {wait:.1f} s"
+        self._refuse("too_many_messages", text, request_id, wait)
+
     def _refuse(
         self, code: str, text: str, request_id: str | None, after: float | None = None
     ) -> None:
@@ -542,6 +551,11 @@ class Supervisor:
         """Name the user and the state."""
         user, state = self.user_context.user_id, self._session.state
         return f"<Supervisor of {user!r}, {state}, {len(self._runs)} runs>"
+
+
+def wait_for(size: int, admit: Admit) -> float:
+    """Return how long a client has to wait who sends so many bytes; 0.0 to go on."""
+    return max(admit() for _ in range(0, size + 1, MESSAGE_BYTES))
 
 
 def _weakly(method: Callable[[CatalogEvent], None]) -> Callable[[CatalogEvent], None]:

@@ -28,9 +28,8 @@ from toolkit import (
 )
 from toolkit.backend_settings import AgentSettings, ServerSettings
 from toolkit.errors import ConfigurationError, InvalidUserContextError, RegistryError
-from toolkit.session.edge import Edge, Renewal
+from toolkit.session.edge import MESSAGE_BYTES, Edge, Renewal
 from toolkit.session.published import json_schema
-from toolkit.session.supervisor import MESSAGE_BYTES
 
 SOON = 5.0
 VALID = Draft202012Validator(json_schema())

@@ -13,9 +13,10 @@ from starlette.types import Receive, Scope, Send
 from toolkit.errors import AgentNotFoundError
 from toolkit.server.backend import NOT_READY, Backend
 from toolkit.server.refusals import Refusal
+from toolkit.session.edge import wait_for
 from toolkit.session.messages import AgentRequest, parse
 from toolkit.session.published import json_schema
-from toolkit.session.supervisor import Supervisor, wait_for
+from toolkit.session.supervisor import Supervisor
 from toolkit.tokens import Identity
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from toolkit.errors import (
 from toolkit.events import CatalogEvent, CatalogEventType
 from toolkit.loops import call_soon
 from toolkit.run_events import AgentEvent, AgentEventType, RunRequest, RunRules
-from toolkit.session.edge import Admit, Edge
+from toolkit.session.edge import MESSAGE_BYTES, Edge, wait_for
 from toolkit.session.expiry import Expiry
 from toolkit.session.introspection import entry_of, has_schemas, state_of
 from toolkit.session.messages import (
@@ -49,9 +49,6 @@ EXPIRED: Final = 1008
 
 GOING_AWAY: Final = 1001
 """Close code, "going away": the server stops."""
-
-MESSAGE_BYTES: Final = 16_384
-"""What one message may have; a larger one counts as several, for it costs as much."""
 
 _MESSAGES: Final = {kind: MessageType(kind) for kind in AgentEventType}
 
@@ -551,11 +548,6 @@ class Supervisor:
         """Name the user and the state."""
         user, state = self.user_context.user_id, self._session.state
         return f"<Supervisor of {user!r}, {state}, {len(self._runs)} runs>"
-
-
-def wait_for(size: int, admit: Admit) -> float:
-    """Return how long a client has to wait who sends so many bytes; 0.0 to go on."""
-    return max(admit() for _ in range(0, size + 1, MESSAGE_BYTES))
 
 
 def _weakly(method: Callable[[CatalogEvent], None]) -> Callable[[CatalogEvent], None]:

@@ -389,6 +389,26 @@ async def test_client_that_sends_a_lot_at_once_and_reads_is_answered() -> None:
         assert await is_well(chat)
 
 
+async def test_answer_that_is_larger_than_the_queue_arrives() -> None:
+    """One large answer ends no connection, whatever waits beside it (B30)."""
+
+    class Chatty:
+        """Says a lot at once."""
+
+        name = "chatty_agent"
+
+        async def run(self, message: str) -> str:
+            """Answer at length."""
+            return message * 20_000
+
+    async with serving(add, agents=(Triage, Chatty), max_outbound_bytes=10_000) as chat:
+        async with chat.connect("ann") as client:
+            heard = await ask(client, "x", agent="chatty_agent")
+            assert types(heard) == ["agent_started", "agent_completed"]
+            assert len(heard[-1]["result"]) == 20_000
+        assert await is_well(chat)
+
+
 async def test_agent_that_breaks_ends_in_an_error_and_no_silence() -> None:
     """An agent that raises ends its run with an error that keeps its text back; the
     connection and the server go on (S54, B26, B30).

@@ -28,7 +28,7 @@ from toolkit import (
 )
 from toolkit.backend_settings import AgentSettings, ServerSettings
 from toolkit.errors import ConfigurationError, InvalidUserContextError, RegistryError
-from toolkit.session.edge import Edge, Renewal
+from toolkit.session.edge import MESSAGE_BYTES, Edge, Renewal
 from toolkit.session.published import json_schema
 
 SOON = 5.0
@@ -407,6 +407,28 @@ async def test_too_many_messages_are_refused_with_the_time_to_wait(
         kinds = [await client.next() for _ in range(3)]
     assert [one["type"] for one in kinds] == ["pong", "error", "pong"]
     assert kinds[1]["data"]["retry_after"] == 7.5
+
+
+async def test_large_message_counts_as_several_and_is_not_read_in_vain(
+    kit: Toolkit,
+) -> None:
+    """What a message costs to read is what it counts as; one too many is not read."""
+    asked: list[int] = []
+
+    def admit() -> float:
+        asked.append(1)
+        return 7.5 if len(asked) > 4 else 0.0
+
+    async with connected(kit, admit=admit) as client:
+        await client.say("ping", nonce="small")
+        assert (await client.next())["type"] == "pong"
+        assert len(asked) == 1
+        await client.say("ping", more="x" * 2 * MESSAGE_BYTES)
+        assert (await client.next())["type"] == "pong"
+        assert len(asked) == 4
+        await client.owner.receive("{" * (MESSAGE_BYTES + 1))
+        told = await client.next()
+    assert (told["code"], told["data"]["retry_after"]) == ("too_many_messages", 7.5)
 
 
 # --- giving up ----------------------------------------------------------------------

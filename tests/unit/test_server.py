@@ -191,9 +191,11 @@ def test_error_that_names_the_metaclass_is_counted_by_itself() -> None:
         f"Sec-WebSocket-Protocol: toolkit.v1, bearer.{TOKEN}",
         f"verifying {TOKEN} failed",
         f"head {TOKEN[:60]} only",
+        f"behind a.long-name.of.a.host.{TOKEN}",
+        f"my-bearer.{TOKEN}",
         "authorization=bearer opaque-1234",
     ],
-    ids=["header", "subprotocol", "bare", "head", "opaque"],
+    ids=["header", "subprotocol", "bare", "head", "parts", "name", "opaque"],
 )
 def test_no_token_survives_in_a_log(text: str) -> None:
     """Tokens are blanked out of whatever is logged, also their beginnings (B62)."""

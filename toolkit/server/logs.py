@@ -18,13 +18,12 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "asctime",
     "color_message",  # uvicorn's message once more, for terminals
 }
-# What may hold a JSON Web Token, whole or its head: parts of base64url (RFC 7515,
-# section 3.1); and whatever stands behind the word for it. Anybody has addresses
-# logged: no part is given back, or begun in its middle, so that each letter is looked
-# at once.
-_MAY_BE_TOKEN: Final = re.compile(
-    r"(?i:bearer)[. ]+[^\s\"',]+|(?<![\w-])[\w-]{8,}+(?:\.[\w-]*+){1,4}"
-)
+# Whatever stands behind the word for a token; and parts of base64url with dots between,
+# which may be a JSON Web Token, whole or its head (RFC 7515, section 3.1). Anybody has
+# addresses logged: no part is given back, or begun in its middle, so that each letter
+# is looked at once.
+_BEARER: Final = re.compile(r"(?i:bearer)[. ]+[^\s\"',]+")
+_PARTS: Final = re.compile(r"(?<![\w-])[\w-]{8,}+(?:\.[\w-]*+)++")
 
 
 _LOGGERS: Final = (
@@ -43,16 +42,13 @@ def tell_connection(connection_id: str, user_id: str) -> None:
 
 def redact(text: str) -> str:
     """Blank out tokens."""
-    return _MAY_BE_TOKEN.sub(_blanked, text)
+    return _PARTS.sub(_blanked, _BEARER.sub("<token>", text))
 
 
 def _blanked(found: re.Match[str]) -> str:
-    """Return what is logged: of base64url, what is before a JSON object in it."""
-    text = found[0]
-    head, begun, _ = text.partition("eyJ")
-    if begun:
-        return f"{head}<token>"
-    return "<token>" if text[:6].lower() == "bearer" and text[6:7] in ". " else text
+    """Return what is logged of such parts: what is before a JSON object in them."""
+    head, begun, _ = found[0].partition("eyJ")
+    return f"{head}<token>" if begun else found[0]
 
 
 class WithoutQueries(logging.Filter):

@@ -21,7 +21,7 @@ from toolkit.errors import (
 from toolkit.events import CatalogEvent, CatalogEventType
 from toolkit.loops import call_soon
 from toolkit.run_events import AgentEvent, AgentEventType, RunRequest, RunRules
-from toolkit.session.edge import Edge
+from toolkit.session.edge import MESSAGE_BYTES, Edge, wait_for
 from toolkit.session.expiry import Expiry
 from toolkit.session.introspection import entry_of, has_schemas, state_of
 from toolkit.session.messages import (
@@ -197,11 +197,13 @@ class Supervisor:
         """
         self._attach()
         try:
+            wait = wait_for(len(frame), self._edge.admit)
+            if wait > 0.0 and len(frame) > MESSAGE_BYTES:
+                self._put_off(wait, None)  # it would cost too much to read
+                return
             command = self._session.receive(frame, time.time())
-            wait = self._edge.admit()
             if wait > 0.0:
-                text = f"too many messages; go on in {wait:.1f} s"
-                self._refuse("too_many_messages", text, command.request_id, wait)
+                self._put_off(wait, command.request_id)
             elif isinstance(command, Refused):
                 self._refuse(command.code, command.message, command.request_id)
             else:
@@ -387,6 +389,10 @@ class Supervisor:
             self._kit, self._seats.current.system, self._seats.current.agents, health
         )
         self._send(MessageType.TOOL_REGISTRY_STATE, data, request_id)
+
+    def _put_off(self, wait: float, request_id: str | None) -> None:
+        text = f"too many messages; go on in {wait:.1f} s"
+        self._refuse("too_many_messages", text, request_id, wait)
 
     def _refuse(
         self, code: str, text: str, request_id: str | None, after: float | None = None

@@ -98,8 +98,8 @@ class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
         """Send; a handshake that is refused over HTTP is complete, too.
 
         Raises:
-            OSError: The connection is closed; uvicorn's `ClientDisconnected`.
-        """
+            OSError: The connection is closed.
+        """  # noqa: DOC501 - uvicorn's ClientDisconnected is such an error
         if TOGETHER in message:
             *before, last = message[TOGETHER]
             message = {"type": message["type"], "text": last}

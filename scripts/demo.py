@@ -110,7 +110,7 @@ def show_report(report: DiscoveryReport) -> None:
     title("1. Discovery: what installed packages publish, and what became of it")
     say(f"{report.summary()}, in {report.seconds:.2f} s")
     view = View(report)
-    table = columns("Accepted", "", "Tools")
+    table = columns("Accepted", "", "Tools and agents")
     for owner, names in sorted(by_owner(report).items()):
         table.add_row(owner, str(len(names)), ", ".join(names))
     show(table)
@@ -129,7 +129,7 @@ def show_report(report: DiscoveryReport) -> None:
 
 
 def by_owner(report: DiscoveryReport) -> dict[str, list[str]]:
-    """Map each distribution to the names of its accepted tools."""
+    """Map each distribution to the names of its accepted tools and agents."""
     found: dict[str, list[str]] = {}
     for one in report.accepted:
         found.setdefault(heading(one.origin), []).append(one.name)

@@ -149,7 +149,8 @@ class ServerSettings(checks.Table):
         max_invalid_messages: Messages a client may get wrong on one connection.
         tls_certificate: PEM file with the certificate and its chain.
         tls_key: PEM file with its key.
-        admin_scope: The scope of those who may read the report.
+        admin_scope: The scope of those who may read the report and, from elsewhere,
+            the metrics, and refresh the catalog or roll it back.
         log_format: ``json``, one object a line, or ``text`` for people.
         page: Whether the page for people is served at ``/``.
 

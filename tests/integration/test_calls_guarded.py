@@ -341,6 +341,7 @@ async def test_late_thread_is_counted_replaced_and_told_in_the_health() -> None:
         health = kit.health()
         assert health["status"] == "degraded"
         assert health["threads"]["late"] == 1
+        assert "1 thread runs on after it was given up; up to" in health["issues"][0]
         served = await asyncio.wait_for(system.execute("instant"), WAIT)
         assert served.value == "served"
         release.set()

@@ -235,6 +235,18 @@ async def test_page_loads_nothing_from_elsewhere() -> None:
         assert (await http.get("/")).status_code == 404
 
 
+async def test_what_is_not_there_is_answered_like_other_refusals() -> None:
+    """An unknown path, or a wrong method, has a code and a text in JSON (S192)."""
+    for page in (True, False):
+        async with serving(page=page) as chat, chat.http() as http:
+            absent = await http.get("/no/such/path")
+            assert (absent.status_code, absent.json()["code"]) == (404, "not_found")
+    async with serving(page=False) as chat, chat.http() as http:
+        wrong = await http.get("/admin/refresh")
+        assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+        assert wrong.json().keys() == {"code", "message"}
+
+
 # --- health ---------------------------------------------------------------------------
 
 

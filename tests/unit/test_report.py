@@ -14,7 +14,7 @@ from toolkit import (
     PluginLoadError,
     RejectionReason,
 )
-from toolkit.discovery.report import Candidate, Finding, Outcome
+from toolkit.discovery.report import NOISE, Candidate, Finding, Outcome
 from toolkit.naming import Claim, Collision, ToolName, give_names, prefer
 
 HERE = Origin("here", "1.0", "toolkit.tools", "sum", "pkg:Sum")
@@ -57,6 +57,15 @@ def test_findings_are_sorted_by_what_became_of_them() -> None:
     assert report.summary() == (
         "degraded: 1 accepted, 1 rejected, 1 failed, 1 skipped, 0 name collisions"
     )
+
+
+def test_summary_counts_apart_what_a_scan_passed_over() -> None:
+    """Take no private or re-exported name for a rejection, in any summary (B12)."""
+    passed = [rejected(one, is_explicit=False) for one in NOISE]
+    one, two = (DiscoveryReport((ACCEPTED, *passed[:most])) for most in (1, 2))
+    assert " 0 rejected, " in one.summary()
+    assert one.summary().endswith(", 0 name collisions, and 1 name passed over")
+    assert two.summary().endswith(", and 2 names passed over")
 
 
 @pytest.mark.parametrize(

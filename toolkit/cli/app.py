@@ -212,7 +212,7 @@ Examples:
   toolkit call slugify --user ann --args '{{"title": "Hello, World"}}'
   echo '{{"note": "buy milk"}}' | \\
       toolkit call notebook --user ann --scope text:notes --args -
-  toolkit call list_tables --user ann --scope data:read \\
+  toolkit call toolkit-data.list_tables --user ann --scope data:read \\
       --metadata data_folder=./my-tables
 
 The result goes to standard output as JSON, and nothing else does. Errors go to
@@ -327,7 +327,7 @@ def token_command(
     context: typer.Context,
     *,
     user: options.Bearer,
-    scope: options.Scope = None,
+    scope: options.TokenScope = None,
     role: options.Role = None,
     email: options.Email = None,
     lifetime: options.Lifetime = None,
@@ -355,9 +355,10 @@ Examples:
   toolkit --config production.toml serve
 
 The address goes to standard output, with --dev a token after it; logs go to standard
-error. At SIGTERM or SIGINT nobody is let in any more; runs that are under way have
-server.drain_timeout seconds to end. Without a key to verify tokens by, it does not
-start.
+error. That token is of the user developer, holds server.admin_scope (toolkit:admin)
+and the scopes given, and lives for auth.token_lifetime (an hour). At SIGTERM or SIGINT
+nobody is let in any more; runs that are under way have server.drain_timeout seconds to
+end. Without a key to verify tokens by, it does not start.
 
 {_STATUS}
 """,
@@ -369,7 +370,7 @@ def serve_command(
     port: options.Port = None,
     workers: options.Workers = None,
     dev: options.Dev = False,
-    scope: options.Scope = None,
+    scope: options.TokenScope = None,
 ) -> None:
     """Serve agents over websockets at /ws, and over HTTP; a page at / for people."""
     with session(context.obj) as opened:

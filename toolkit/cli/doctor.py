@@ -31,7 +31,7 @@ def report_entry(view: View) -> dict[str, Any]:
     report = view.report
     return {
         "status": report.status,
-        "summary": view.summary(),
+        "summary": report.summary(),
         "seconds": round(report.seconds, 6),
         "accepted": [one.as_dict() for one in report.accepted],
         "rejected": [one.as_dict() for one in view.dropped],
@@ -96,4 +96,4 @@ def _print_records(output: Output, view: View) -> None:
     for reason, count in sorted(view.hidden.items()):
         output.record("hidden", "-", "-", "-", reason, f"{count}; shown with --all")
     faults = f"{len(report.faults())} to mend"
-    output.record("summary", "-", "-", "-", report.status, view.summary(), faults)
+    output.record("summary", "-", "-", "-", report.status, report.summary(), faults)

@@ -6,7 +6,6 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from toolkit.cli.view import is_noise
 from toolkit.discovery.index import publishers
 from toolkit.discovery.report import DiscoveryReport, Finding, Outcome
 
@@ -63,7 +62,7 @@ def known_names(report: DiscoveryReport) -> list[set[str]]:
     others = [
         (one.name, one.origin.reference, *one.origin.reference.split(":"))
         for one in report.findings
-        if not is_noise(one)
+        if not one.is_noise
     ]
     tiers = ([*accepted, *claimed], publishers, others)
     return [{name for names in tier for name in names if name} for tier in tiers]

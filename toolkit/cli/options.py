@@ -103,6 +103,12 @@ Scope = Annotated[
         "--scope", metavar="SCOPE", help="A scope they hold; can be repeated."
     ),
 ]
+TokenScope = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope", metavar="SCOPE", help="A scope of the token; can be repeated."
+    ),
+]
 Role = Annotated[
     list[str] | None,
     typer.Option(
@@ -185,6 +191,7 @@ Dev = Annotated[
     bool,
     typer.Option(
         "--dev",
-        help="Serve this machine only, with a key made at random; print a token.",
+        help="Serve this machine only, with a key made at random; print a token of the "
+        "user developer.",
     ),
 ]

@@ -31,7 +31,7 @@ def show_report(output: Output, view: View) -> None:
     _show_collisions(output, report.collisions)
     _show_unread(output, view.unread)
     _show_notes(output, report.notes)
-    _title(output, f"{view.summary()}, in {report.seconds:.2f} s")
+    _title(output, f"{report.summary()}, in {report.seconds:.2f} s")
     faults = len(report.faults())
     if report.status == "empty":
         text = "No tool was accepted. Publish one in the entry-point group "

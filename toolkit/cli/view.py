@@ -1,17 +1,12 @@
 """The words and cuts that every view of a report shares."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
 from toolkit.cli.installed import Elsewhere
-from toolkit.contract import RejectionReason
 from toolkit.discovery.report import DiscoveryReport, Finding
 from toolkit.naming import Collision
 from toolkit.origin import Origin
-
-NOISE: Final = (RejectionReason.PRIVATE_NAME, RejectionReason.RE_EXPORTED)
-"""What every module has and nobody meant to publish; counted, shown with --all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +27,7 @@ class View:
     def dropped(self) -> tuple[Finding, ...]:
         """What the filter dropped, without the noise unless all is wanted."""
         return tuple(
-            one for one in self.report.rejected if self.show_all or not is_noise(one)
+            one for one in self.report.rejected if self.show_all or not one.is_noise
         )
 
     @property
@@ -40,14 +35,7 @@ class View:
         """How many are set aside, by reason."""
         if self.show_all:
             return Counter()
-        return Counter(str(one.reason) for one in self.report.rejected if is_noise(one))
-
-    def summary(self) -> str:
-        """Return one line of counts; names passed over are no rejections."""
-        told = tuple(one for one in self.report.findings if not is_noise(one))
-        passed = len(self.report.findings) - len(told)
-        text = replace(self.report, findings=told).summary()
-        return f"{text}, and {counted(passed, 'name')} passed over" if passed else text
+        return Counter(str(one.reason) for one in self.report.rejected if one.is_noise)
 
 
 def counted(number: int, word: str) -> str:
@@ -57,11 +45,6 @@ def counted(number: int, word: str) -> str:
     ('1 fault', '2 faults')
     """
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def is_noise(finding: Finding) -> bool:
-    """Tell whether a scan only passed over it, as it does in any module."""
-    return finding.reason in NOISE
 
 
 def heading(origin: Origin) -> str:

@@ -13,15 +13,19 @@ from toolkit.cli.output import Output, listed
 from toolkit.cli.places import place_notes
 from toolkit.cli.session import Session
 from toolkit.cli.view import (
-    NOISE,
     counted,
     heading,
-    is_noise,
     label_of,
     settings_for,
 )
 from toolkit.contract import RejectionReason
-from toolkit.discovery.report import Cause, DiscoveryReport, Finding, Outcome
+from toolkit.discovery.report import (
+    NOISE,
+    Cause,
+    DiscoveryReport,
+    Finding,
+    Outcome,
+)
 from toolkit.discovery.trust import Lock
 from toolkit.errors import ConfigurationError
 from toolkit.naming import Collision
@@ -253,7 +257,7 @@ def _explain_collision(answer: Explanation, collision: Collision) -> None:
 def _explain_group(
     answer: Explanation, scene: Scene, query: str, group: Sequence[Finding]
 ) -> None:
-    counts = Counter(str(one.outcome) for one in group if not is_noise(one))
+    counts = Counter(str(one.outcome) for one in group if not one.is_noise)
     summary = ", ".join(f"{counts[one]} {one}" for one in Outcome if counts[one])
     owners = listed(sorted({heading(one.origin) for one in group}))
     answer.add(f"{query}: {summary}", indent=0)
@@ -285,9 +289,9 @@ def _group_lines(group: Sequence[Finding]) -> Iterator[str]:
             yield f"failed    {label_of(one)}: {one.detail}"
         elif one.outcome is Outcome.SKIPPED:
             yield f"skipped   none of its code has run: {one.detail}"
-        elif one.outcome is Outcome.REJECTED and not is_noise(one):
+        elif one.outcome is Outcome.REJECTED and not one.is_noise:
             yield f"dropped   {label_of(one)} [{one.reason}]: {one.detail}"
-    noise = sum(map(is_noise, group))
+    noise = sum(one.is_noise for one in group)
     if noise:
         yield f"and {counted(noise, 'private or re-exported name')} passed over"
 

@@ -32,6 +32,10 @@ CONTRACTS: Final[Mapping[Kind, ToolContract]] = {
 """The judge of each kind of candidate that is judged."""
 
 
+NOISE: Final = (RejectionReason.PRIVATE_NAME, RejectionReason.RE_EXPORTED)
+"""What every module has and nobody meant to publish; counted apart."""
+
+
 class Cause(Remedied):
     """Why something could not be had at all, stable and with its remedy."""
 
@@ -241,6 +245,11 @@ class Finding:
     seconds: float = 0.0
     cause: Cause | None = None
 
+    @property
+    def is_noise(self) -> bool:
+        """Whether a scan only passed over it, as it does in any module."""
+        return self.reason in NOISE
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values, without the traceback."""
         return {
@@ -348,12 +357,15 @@ class DiscoveryReport:
             raise DiscoveryFailedError(message, faults)
 
     def summary(self) -> str:
-        """Return one line of counts."""
+        """Return one line of counts; names passed over are no rejections."""
+        passed = sum(one.is_noise for one in self.rejected)
+        names = "1 name" if passed == 1 else f"{passed} names"
         counts = (
-            f"{len(self.accepted)} accepted, {len(self.rejected)} rejected, "
+            f"{len(self.accepted)} accepted, {len(self.rejected) - passed} rejected, "
             f"{len(self.failed)} failed, {len(self.skipped)} skipped"
         )
-        return f"{self.status}: {counts}, {len(self.collisions)} name collisions"
+        line = f"{self.status}: {counts}, {len(self.collisions)} name collisions"
+        return f"{line}, and {names} passed over" if passed else line
 
 
 _NOT_A_FAULT = (RejectionReason.VETOED, RejectionReason.SAME_OBJECT)

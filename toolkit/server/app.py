@@ -12,6 +12,7 @@ from toolkit.server.admin import Admin
 from toolkit.server.backend import Backend
 from toolkit.server.http import Pages, Runs
 from toolkit.server.page_files import Page
+from toolkit.server.refusals import MISPLACED, answer_misplaced
 from toolkit.server.websocket import Chat
 from toolkit.settings import Settings
 
@@ -51,7 +52,11 @@ def create_app(
     if settings is None:
         settings = Settings.load() if kit is None else kit.settings
     backend = Backend(settings, kit)
-    app = Starlette(routes=_routes(backend, Admin(backend, reload)), lifespan=_lifespan)
+    app = Starlette(
+        routes=_routes(backend, Admin(backend, reload)),
+        exception_handlers=dict.fromkeys(MISPLACED, answer_misplaced),
+        lifespan=_lifespan,
+    )
     setattr(app.state, STATE, backend)
     return app
 

@@ -1,9 +1,12 @@
 """A client that is not let in: which answer it gets."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
@@ -53,3 +56,26 @@ class Refusal:
             await websocket.send_denial_response(self.response())
         else:  # the server can say no more than that
             await websocket.close(_TRY_LATER if self.is_ours else _POLICY, self.code)
+
+
+MISPLACED: Final[Mapping[int, Refusal]] = {
+    404: Refusal(
+        status=404,
+        code="not_found",
+        message="there is nothing at this path; the websocket is at /ws",
+    ),
+    405: Refusal(
+        status=405,
+        code="method_not_allowed",
+        message="this path does not take the method; see the header allow",
+    ),
+}
+"""Requests that no route takes, by status."""
+
+
+async def answer_misplaced(_: Request, error: Exception) -> JSONResponse:
+    """Answer such a request like all others that are refused."""
+    known = error if isinstance(error, HTTPException) else HTTPException(404)
+    response = MISPLACED[known.status_code].response()
+    response.headers.update(known.headers or {})
+    return response

@@ -421,7 +421,7 @@ def parse(text: str) -> Command | Refused:
     if isinstance(values, Refused):
         return values
     if not isinstance(values, dict):
-        return _refuse(ErrorCode.NOT_AN_OBJECT, "send one JSON object in each frame.")
+        return _refuse(ErrorCode.NOT_AN_OBJECT, "send one JSON object in each frame")
     request_id = _usable(values.get("request_id"))
     kind = values.get("type")
     model = COMMANDS.get(kind) if isinstance(kind, str) else None
@@ -454,7 +454,7 @@ def _read(text: str) -> Any:  # noqa: ANN401 - any JSON value
     except RecursionError:
         return _too_deep()
     except ValueError:
-        return _refuse(ErrorCode.INVALID_JSON, "the frame is no JSON; send an object.")
+        return _refuse(ErrorCode.INVALID_JSON, "the frame is no JSON; send an object")
     return _too_deep() if _is_deep(values) else values
 
 
@@ -462,14 +462,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object, unless two of its names are the same."""
     values = dict(pairs)
     if len(values) != len(pairs):
-        message = "an object has one name twice; send each once."
+        message = "an object has one name twice; send each once"
         raise _RepeatedNameError(message)
     return values
 
 
 def _constant(name: str) -> None:
     """Refuse NaN and the infinities, which JSON has not."""
-    message = f"{name} is no JSON; send null."
+    message = f"{name} is no JSON; send null"
     raise _UnreadableError(message)
 
 
@@ -488,7 +488,7 @@ def _is_deep(value: Any) -> bool:  # noqa: ANN401 - any JSON value
 
 
 def _too_deep() -> Refused:
-    return _refuse(ErrorCode.TOO_DEEP, f"nest no more than {MAX_DEPTH} levels.")
+    return _refuse(ErrorCode.TOO_DEEP, f"nest no more than {MAX_DEPTH} levels")
 
 
 def _refuse(code: ErrorCode, message: str) -> Refused:
@@ -508,7 +508,7 @@ def _unknown(kind: object) -> str:
     near = get_close_matches(kind[:64], COMMANDS, n=1) if isinstance(kind, str) else []
     if near:
         return f"there is no such type; did you mean {near[0]}?"
-    return f"give as type one of {', '.join(COMMANDS)}."
+    return f"give as type one of {', '.join(COMMANDS)}"
 
 
 def _faults(error: ValidationError) -> str:

@@ -53,7 +53,8 @@ def fixed_keys(jwt: Any, settings: AuthSettings) -> dict[str, object] | None:  #
     """
     if not settings.has_key:
         remedy = (
-            "give a secret, or a public key by public_key_file, jwks_file or jwks_url"
+            "give a secret, or a public key by public_key_file, jwks_file or jwks_url, "
+            "or run `toolkit serve --dev` on this machine"
         )
         raise ConfigurationError("auth.secret", None, remedy)
     try:

@@ -1,5 +1,7 @@
 """`data_agent` as a user meets it: real files, real tools, a real run."""
 
+import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 import pytest
 
 from toolkit import Settings, ToolError, Toolkit, tool
+from toolkit.supervisor_factory import get_websocket_scoped_supervisor
+from toolkit.testing import make_user
 from toolkit_data.tools import ListTables, QueryTables
 from toolkit_data_agent.agent import INSTRUCTIONS, DataAgent
 
@@ -110,6 +114,38 @@ def test_failing_tool_is_said_to_have_failed(
     assert told.answer.startswith("list_tables failed: ")
     assert "TOOLKIT_DATA_TIMEOUT is no positive number" in told.answer
     assert told.of("error") == []
+
+
+def test_failing_tool_is_named_as_it_was_called(
+    orders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Say the name that this user's list has, where two tools claim the short one."""
+
+    @tool
+    def list_tables() -> str:
+        """Claim the name, too."""
+        return "none"
+
+    monkeypatch.setenv("TOOLKIT_DATA_TIMEOUT", "never")
+    settings = Settings(allow=frozenset({"toolkit-data"}))
+    with Toolkit(settings, objects=[list_tables], agents=[DataAgent]) as kit:
+        answer = asyncio.run(answer_to("how many orders?", kit))
+    assert answer.startswith("toolkit-data__list_tables failed: ")
+
+
+async def answer_to(question: str, kit: Toolkit) -> str:
+    """Return what ann is answered over a connection."""
+    user = make_user("ann", scopes=("data:read",))
+    supervisor = get_websocket_scoped_supervisor(user, kit=kit)
+    try:
+        supervisor.start_run("data_agent", question)
+        while text := await supervisor.next_message():
+            message = json.loads(text)
+            if message["type"] == "agent_completed":
+                return str(message["result"])
+    finally:
+        await supervisor.aclose()
+    return ""
 
 
 def test_unreadable_table_does_not_hide_the_others(ask: Ask, orders: Path) -> None:

@@ -77,6 +77,7 @@ def test_long_lists_are_cut_and_counted(ask: Ask) -> None:
     told = ask("hello", agents=agents)
     assert told.answer.count("- **a") == 20
     assert "- and 5 more" in told.answer
+    assert "- **a00**\n" in told.answer  # it says nothing of itself
 
 
 def _agent(number: int) -> type:

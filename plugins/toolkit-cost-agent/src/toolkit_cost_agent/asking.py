@@ -67,12 +67,13 @@ class Costs:
         if tool not in self._names:
             raise CannotAnswerError(f"You have no tool {tool}.")
         given = {key: value for key, value in arguments.items() if value is not None}
-        result = await self.run.call(self._names[tool], given)
+        name = self._names[tool]
+        result = await self.run.call(name, given)
         self.calls.append({"tool": tool, "arguments": given, "call_id": result.call_id})
         if result.error is not None:
-            raise CannotAnswerError(f"{tool} failed: {result.error}")
+            raise CannotAnswerError(f"{name} failed: {result.error}")
         if result.truncated:
-            raise CannotAnswerError(f"{tool} answered more than may be sent at once.")
+            raise CannotAnswerError(f"{name} answered more than may be sent at once.")
         value: dict[str, Any] = json.loads(result.value_json())
         return value
 

@@ -56,12 +56,13 @@ class Tables:
         Raises:
             CannotAnswerError: The call failed; the text says what and why.
         """
-        result = await self.run.call(self._names[tool], arguments)
+        name = self._names[tool]
+        result = await self.run.call(name, arguments)
         self.calls.append({"tool": tool, "call_id": result.call_id})
         if result.error is not None:
-            raise CannotAnswerError(f"{tool} failed: {result.error}")
+            raise CannotAnswerError(f"{name} failed: {result.error}")
         if result.truncated:
-            raise CannotAnswerError(f"{tool} answered more than may be sent at once.")
+            raise CannotAnswerError(f"{name} answered more than may be sent at once.")
         value: dict[str, Any] = json.loads(result.value_json())
         return value
 

@@ -95,8 +95,8 @@ def _absent(requested: str | None) -> str:
 
 def _what_can_be_asked(run: AgentRun) -> str:
     described = sorted(run.agents().items())
-    agents = [f"- **{name}**: {_first_line(text)}" for name, text in described]
-    tools = [f"- `{one.name}`: {_first_line(one.description)}" for one in run.tools()]
+    agents = [_item(f"**{name}**", text) for name, text in described]
+    tools = [_item(f"`{one.name}`", one.description) for one in run.tools()]
     return (
         "I hand messages to agents, and could not tell from yours which one it is for."
         f"\n\n{_list('Agents you can ask', agents)}"
@@ -113,5 +113,6 @@ def _list(title: str, lines: list[str]) -> str:
     return "\n".join([f"{title}:", *shown])
 
 
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]
+def _item(name: str, description: str) -> str:
+    first = description.strip().partition("\n")[0]
+    return f"- {name}: {first}" if first else f"- {name}"

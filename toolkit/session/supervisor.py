@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import time
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -18,7 +17,7 @@ from toolkit.errors import (
     SessionClosedError,
     ToolkitError,
 )
-from toolkit.events import CatalogEvent, CatalogEventType
+from toolkit.events import CatalogEvent, CatalogEventType, weakly
 from toolkit.loops import call_soon
 from toolkit.run_events import AgentEvent, AgentEventType, RunRequest, RunRules
 from toolkit.session.edge import MESSAGE_BYTES, Edge, wait_for
@@ -108,7 +107,7 @@ class Supervisor:
         self._expiry = Expiry()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._forget_changes = kit.on_change(_weakly(self._hear_change))
+        self._forget_changes = kit.on_change(weakly(self._hear_change))
 
     # --- what others ask of it ----------------------------------------------------
 
@@ -552,15 +551,3 @@ class Supervisor:
         """Name the user and the state."""
         user, state = self.user_context.user_id, self._session.state
         return f"<Supervisor of {user!r}, {state}, {len(self._runs)} runs>"
-
-
-def _weakly(method: Callable[[CatalogEvent], None]) -> Callable[[CatalogEvent], None]:
-    """Return a function that calls a method as long as its object is there."""
-    known = weakref.WeakMethod(method)
-
-    def call(event: CatalogEvent) -> None:
-        found = known()
-        if found is not None:
-            found(event)
-
-    return call

@@ -202,7 +202,7 @@ class Supervisor:
             command = self._session.receive(frame, time.time()) if is_read else None
             if wait > 0.0:
                 text = f"too many messages; go on in {wait:.1f} s"
-                request_id = command and command.request_id
+                request_id = None if command is None else command.request_id
                 self._refuse("too_many_messages", text, request_id, wait)
             elif isinstance(command, Refused):
                 self._refuse(command.code, command.message, command.request_id)

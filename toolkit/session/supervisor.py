@@ -197,15 +197,15 @@ class Supervisor:
         self._attach()
         try:
             wait = wait_for(len(frame), self._edge.admit)
-            if wait > 0.0 and len(frame) > MESSAGE_BYTES:
-                self._put_off(wait, None)  # it would cost too much to read
-                return
-            command = self._session.receive(frame, time.time())
+            is_read = wait <= 0.0 or len(frame) <= MESSAGE_BYTES  # others cost too much
+            command = self._session.receive(frame, time.time()) if is_read else None
             if wait > 0.0:
-                self._put_off(wait, command.request_id)
+                text = f"too many messages; go on in {wait:.1f} s"
+                request_id = None if command is None else command.request_id
+                self._refuse("too_many_messages", text, request_id, wait)
             elif isinstance(command, Refused):
                 self._refuse(command.code, command.message, command.request_id)
-            else:
+            elif command is not None:
                 await self._obey(command)
         except RemoteProtocolError as error:
             self._end(error.close_code, error.reason, error.detail)
@@ -388,10 +388,6 @@ class Supervisor:
             self._kit, self._seats.current.system, self._seats.current.agents, health
         )
         self._send(MessageType.TOOL_REGISTRY_STATE, data, request_id)
-
-    def _put_off(self, wait: float, request_id: str | None) -> None:
-        text = f"too many messages; go on in {wait:.1f} s"
-        self._refuse("too_many_messages", text, request_id, wait)
 
     def _refuse(
         self, code: str, text: str, request_id: str | None, after: float | None = None

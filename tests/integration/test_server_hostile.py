@@ -353,6 +353,25 @@ async def test_next_request_that_never_comes_is_not_waited_for(more: str) -> Non
 
 
 @pytest.mark.parametrize(
+    "head", ["GET /", "GET /health HTTP/1.1\r\nX: "], ids=["address", "header"]
+)
+async def test_head_without_an_end_is_cut_off_early(head: str) -> None:
+    """What comes before a request is whole is bounded, whoever sends it (B47)."""
+    async with serving() as chat:
+        reader, writer = await asyncio.open_connection(*chat.address)
+        async with asyncio.timeout(SOON):
+            with suppress(ConnectionError):
+                writer.write(head.encode())
+                for _ in range(100):
+                    writer.write(b"x" * 65_536)
+                    await writer.drain()
+                await reader.read()
+        assert writer.transport.is_closing()
+        writer.close()
+        assert await is_well(chat)
+
+
+@pytest.mark.parametrize(
     "more",
     [f"X: {'x' * 9_000}", "\r\n".join(["X: x"] * 200), "Content-Length: 5"],
     ids=["long line", "many lines", "a body"],

@@ -590,6 +590,14 @@ async def test_tools_that_are_switched_off_are_gone_for_who_is_connected() -> No
             assert kit.factory.statistics()["open_systems"] == 1
 
 
+async def test_refresh_before_the_first_use_is_not_missed() -> None:
+    """Who was let in just before the tools changed works with those there are now."""
+    with Toolkit(settings(), objects=TOOLS, agents=AGENTS) as kit:
+        async with connected(kit) as client:
+            kit.refresh(settings(deny_tools=frozenset({"shout"})))
+            assert "no tool named" in (await client.ask("shout"))["result"]
+
+
 async def test_run_under_way_keeps_the_tools_it_began_with(kit: Toolkit) -> None:
     """The old system is closed when its last run has ended, not before."""
     async with connected(kit) as client:

@@ -37,6 +37,10 @@ logger = logging.getLogger(__name__)
 _BACKLOG: Final = 2048
 """Connections that may wait to be accepted; uvicorn's own number."""
 
+MAX_HEAD_BYTES: Final = 524_288
+"""Bytes that may come before a request's headers are whole: far more than any has, and
+more than one read of a socket brings of a body with them."""
+
 _START_TIMEOUT: Final = 30
 """Seconds that a worker process may take to answer: its imports take one."""
 
@@ -121,6 +125,7 @@ class HttpProtocol(_Impatient, HttpToolsProtocol):
     """uvicorn's protocol for HTTP, likewise: a response under way is a run."""
 
     _next: asyncio.TimerHandle | None = None
+    _head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - as uvicorn has it
         """Wait for a request, but not for ever; uvicorn itself would."""
@@ -131,6 +136,11 @@ class HttpProtocol(_Impatient, HttpToolsProtocol):
         """Take bytes; where they begin another request, wait for the rest likewise."""
         if self._next is None and self._is_idle():
             self._expect_request()
+        if self._next is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.abort()
+                return
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
@@ -157,6 +167,7 @@ class HttpProtocol(_Impatient, HttpToolsProtocol):
         backend: Backend = self.app_state[STATE]
         seconds = backend.server.slow_consumer_timeout
         loop = asyncio.get_running_loop()
+        self._head_bytes = 0
         self._next = loop.call_later(seconds, self.transport.abort)
 
     def _stop_expecting(self) -> None:

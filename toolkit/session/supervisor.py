@@ -107,6 +107,7 @@ class Supervisor:
         self._expiry = Expiry()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._is_stale = False
         self._forget_changes = kit.on_change(weakly(self._hear_change))
 
     # --- what others ask of it ----------------------------------------------------
@@ -420,8 +421,11 @@ class Supervisor:
 
     def _hear_change(self, event: CatalogEvent) -> None:
         """Take note of another catalog, in whatever thread it was made."""
-        is_same = event.type is CatalogEventType.CATALOG_REFRESH_FAILED
-        if self._loop is not None and not is_same:
+        if event.type is CatalogEventType.CATALOG_REFRESH_FAILED:
+            return
+        if self._loop is None:
+            self._is_stale = True  # nobody has used it yet
+        else:
             call_soon(self._loop, self._change_seat)
 
     def _change_seat(self) -> None:
@@ -451,6 +455,8 @@ class Supervisor:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._watch_expiry()
+            if self._is_stale:
+                self._change_seat()
 
     def _watch_expiry(self) -> None:
         ends_at = self._session.expires_at

@@ -543,7 +543,10 @@ REQUESTS: Final[dict[str, tuple[str, str]]] = {
     errors.AgentError.code: ("a run", "the agent says why it cannot answer"),
     errors.AgentFailedError.code: ("a run", "the agent raised something else"),
     errors.AgentTimeoutError.code: ("a run", "it took longer than it may"),
-    errors.RunCancelledError.code: ("a run", "it was cancelled, or its connection ended"),
+    errors.RunCancelledError.code: (
+        "a run",
+        "it was cancelled, or its connection ended",
+    ),
     "token_expired": ("nothing; 1008", "the token has ended, and no other was shown"),
     "too_slow": ("nothing; 1013", "the client takes too slowly what it is sent"),
     "internal_error": ("nothing; 1011", "the server made a mistake, which its log has"),

@@ -446,11 +446,10 @@ def _cell(text: str) -> str:
 
 WIRE: Final = """
 Connect to `ws://HOST:PORT/ws` (`wss://` where there is TLS), offer the subprotocol
-`toolkit.v1`, and show a token: in the header `Authorization: Bearer TOKEN`, or, as pages
-in a browser must, in a second subprotocol `bearer.TOKEN`. The server chooses
-`toolkit.v1`. From then on it takes commands; there is no greeting. Who is refused gets an
-HTTP response instead ([serving.md](serving.md#who-is-not-let-in)). With the package
-`websockets`:
+`toolkit.v1`, and show a token: in the header `Authorization: Bearer TOKEN`, or, as
+pages in a browser must, in a second subprotocol `bearer.TOKEN`. The server chooses
+`toolkit.v1`. From then on it takes commands; there is no greeting. Who is refused gets
+an HTTP response instead ([serving.md](serving.md#who-is-not-let-in)). In Python:
 
 ```python
 import asyncio, json, os
@@ -465,6 +464,12 @@ async def ask(url: str, token: str, message: str) -> None:
             print(text)
             if json.loads(text)["type"] in ("agent_completed", "error"):
                 break
+```
+
+That needs a library, which the extra `server` brings:
+
+```sh
+pip install websockets
 ```
 
 Each frame is one JSON object, in text. The client sends commands, the server messages,
@@ -509,7 +514,7 @@ CODES: Final[dict[ErrorCode, str]] = {
 }
 
 FAILURES: Final = """
-A command that cannot be obeyed is answered with an `error` whose `fatal` is false, which
+A command that cannot be obeyed is answered with an `error` whose `fatal` is false; it
 has its `request_id` and no `run_id`; `retry_after` is there where waiting helps. An
 `error` with a `run_id` ends that run. Those below that have a close code end the
 connection. The other codes of runs, and all of calls, are those of

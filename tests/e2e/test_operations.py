@@ -264,7 +264,7 @@ def test_commands_of_the_readme_start_a_server_and_ask_it(tmp_path: Path) -> Non
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(  # noqa: S603 - the line of the README
-            ["sh", "-ec", "\n".join([*tables, f"{served} --port 0"])],
+            ["/bin/sh", "-ec", "\n".join([*tables, f"{served} --port 0"])],
             cwd=tmp_path,
             env=kept,
             stdout=subprocess.PIPE,

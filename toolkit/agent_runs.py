@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -97,6 +97,7 @@ class Run:
         self._rules = rules
         self._steps = 0
         self._calls: dict[str, tuple[str, float]] = {}
+        self._waiting: set[asyncio.Task[Any] | None] = set()  # whose calls run not yet
         self._why: AgentError | None = None
         self.started_at = self._told_at = self._progress_at = time.monotonic()
         allowed = request.agent.tool.definition.timeout
@@ -199,20 +200,25 @@ class Run:
             RunEndedError: The run has ended.
             asyncio.CancelledError: The run was given up.
         """
-        self.check_open(agent)
         await self.host.room()
+        self.check_open(agent)
         ended: list[ToolEvent] = []
+        caller = asyncio.current_task()
 
         def hear(event: ToolEvent) -> None:
             if event.type is EventType.TOOL_COMPLETED:
                 ended.append(event)  # told below, with what it came to
             else:
+                if event.type is EventType.TOOL_EXECUTING:
+                    self._waiting.discard(caller)
                 self._hear(agent, event)
 
         result: ToolResult | None = None
+        self._waiting.add(caller)
         try:
             result = await self.host.system.execute(tool, arguments, on_event=hear)
         finally:
+            self._waiting.discard(caller)
             for event in ended:
                 self._told_completed(event, result)
         return result
@@ -221,12 +227,12 @@ class Run:
         if event.type is EventType.TOOL_EXECUTING:
             self.tool_calls += 1
             self._calls[event.call_id] = (event.tool, time.monotonic())
-            shown = None if event.arguments is None else dict(event.arguments)
-            data = {"call_id": event.call_id, "tool": event.tool, "arguments": shown}
+            data: dict[str, Any] = {"call_id": event.call_id, "tool": event.tool}
+            data["arguments"] = _arguments_of(event)
             self.tell(AgentEventType.TOOL_EXECUTING, data)
         elif event.type is EventType.TOOL_APPROVAL_REQUIRED:
             asked: dict[str, Any] = {"call_id": event.call_id, "tool": event.tool}
-            asked["arguments"] = dict(event.arguments or {})
+            asked["arguments"] = _arguments_of(event) or {}
             thought = f"Waiting until somebody approves {event.tool}"
             self.think(agent, thought, approval=asked)
         elif event.type is EventType.TOOL_APPROVAL_SETTLED:
@@ -264,12 +270,8 @@ class Run:
             "error": None,
         }
         if result is not None and is_ok:
-            is_long = len(result.json_bytes) > MAX_SHOWN_BYTES
-            data["truncated"] = result.truncated or is_long
-            shown = result.json_bytes
-            data["result"] = from_json(
-                cut(shown, MAX_SHOWN_BYTES) if is_long else shown
-            )
+            data["result"], is_cut = _shown(result.json_bytes)
+            data["truncated"] = result.truncated or is_cut
         elif result is not None and result.error is not None:
             data["error"] = str(result.error)
         self.tell(AgentEventType.TOOL_COMPLETED, data)
@@ -385,8 +387,8 @@ class Run:
         if self.is_ended:
             return
         self._outcome = outcome
+        self._give_up_calls()
         if self._calls:
-            self._give_up_calls()
             self._let_end(self._finish)
         else:
             self._finish()
@@ -400,6 +402,9 @@ class Run:
     def _give_up_calls(self) -> None:
         for call_id in tuple(self._calls):
             self.host.system.dispatcher.cancel(call_id, "the agent's run has ended")
+        for caller in self._waiting - {self._task}:
+            if caller is not None:
+                caller.cancel()
 
     def _finish(self) -> None:
         """Tell the end: once, and last."""
@@ -479,3 +484,19 @@ def _answer_of(agent: str, said: object) -> AgentAnswer:
     kind = type(said).__name__
     detail = f"it returned {kind}; let `run` return a str or an AgentAnswer"
     raise AgentFailedError(agent, "no answer", detail)
+
+
+def _arguments_of(event: ToolEvent) -> dict[str, Any] | None:
+    """Return a call's arguments; None where they cannot be shown."""
+    try:
+        return None if event.arguments is None else dict(event.arguments)
+    except ValueError:  # nested too deep to be read again
+        return None
+
+
+def _shown(data: bytes) -> tuple[Any, bool]:
+    """Return a result as users see it, and whether that is but the head of its text."""
+    if len(data) <= MAX_SHOWN_BYTES:
+        with suppress(ValueError):  # nested too deep to be read again
+            return from_json(data), False
+    return from_json(cut(data, MAX_SHOWN_BYTES)), True

@@ -127,7 +127,8 @@ class ServerSettings(checks.Table):
         workers: Processes that serve.
         allowed_origins: Origins of pages that may connect, beside the server's own.
         max_message_bytes: Size of the largest message a client may send.
-        messages_per_minute: Messages that one user may send in a minute.
+        messages_per_minute: Messages that one user may send in a minute; each 16 KiB of
+            a larger one count as one.
         connects_per_minute: Connections that one address may open in a minute.
         failed_logins_per_minute: Refused tokens of one address in a minute, beyond
             which it is told to wait.

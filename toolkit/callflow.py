@@ -118,7 +118,7 @@ class CallFlow:
         self._running: dict[str, Call] = {}
         self._loading: set[asyncio.Future[Any]] = set()
         self._questions: dict[str, Question] = {}
-        self._repeats: Repeats | None = None
+        self._repeats = Repeats()
         self._prefix = f"{executors.unique_name()}-"
         self._numbers = count(1)
         self._is_closed = False
@@ -191,9 +191,8 @@ class CallFlow:
         if plan.signature is not None:
             return plan.signature.validate(name, arguments)
         if isinstance(arguments, str | bytes | bytearray):
-            return (
-                arguments.encode() if isinstance(arguments, str) else bytes(arguments)
-            )
+            text = arguments.encode() if isinstance(arguments, str) else arguments
+            return bytes(text)
         try:
             return to_json(arguments, fallback=plain_dict)
         except ValueError as error:
@@ -280,9 +279,8 @@ class CallFlow:
         timeout: float | None,  # noqa: ASYNC109 - part of the call's own deadline
     ) -> ToolResult:
         """Run a call that came with a key, unless it came before."""
-        repeats = self._repeats = self._repeats or Repeats()
         try:
-            earlier = repeats.find(key, call.name, arguments)
+            earlier = self._repeats.find(key, call.name, arguments)
         except ToolkitError as error:
             return self._failed_call(call, error)
         if earlier is not None:
@@ -291,13 +289,11 @@ class CallFlow:
         try:
             result = await self._taken(call)
         finally:
-            if result is None:  # its caller was cancelled; whoever repeats it is told
+            told = result
+            if told is None:  # its caller was cancelled; whoever repeats it is told
                 gone = ToolCancelledError(call.name, "its first caller was cancelled")
-                repeats.settle(
-                    key, self._failed_call(call, gone), is_kept=call.was_started
-                )
-            else:
-                repeats.settle(key, result, is_kept=call.was_started)
+                told = self._failed_call(call, gone)
+            self._repeats.settle(key, told, is_kept=call.was_started)
         return result
 
     async def _joined(
@@ -329,6 +325,8 @@ class CallFlow:
         result: ToolResult | None = None
         self._running[call.call_id] = call
         try:
+            if self._is_closed:  # in another thread, before it could be seen there
+                raise RegistryClosedError(self.registry.name)
             if plan.needs_approval or plan.gates or not self._gate.try_enter():
                 await self._let_in(call)
             else:
@@ -378,7 +376,7 @@ class CallFlow:
         try:
             await asyncio.wait({entering})
         except BaseException:
-            entering.add_done_callback(partial(_leave_again, gate))
+            entering.add_done_callback(gate.leave_again)
             entering.cancel()
             raise
         finally:
@@ -547,14 +545,10 @@ class CallFlow:
 
 
 def _is_number(seconds: object) -> bool:
-    return isinstance(seconds, int | float) and not isnan(seconds)
+    with suppress(OverflowError):  # an int may be larger than any float
+        return isinstance(seconds, int | float) and not isnan(seconds)
+    return False
 
 
 def _raised(error: BaseException) -> str:
     return f"it raised {kind_of_error(error)}"
-
-
-def _leave_again(gate: Gate, entering: asyncio.Task[None]) -> None:
-    """Give back a place that was got just when nobody wanted it any more."""
-    if not entering.cancelled() and entering.exception() is None:
-        gate.leave()

@@ -5,6 +5,8 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from itertools import takewhile
+from operator import eq
 from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn
 from uuid import uuid4
@@ -27,6 +29,9 @@ PLACEHOLDERS: Final = frozenset(
 """Ids that mean "somebody forgot to fill this in", compared without case."""
 
 REDACTED: Final = "[redacted]"
+
+_CUT: Final = "..."
+_CUT_LENGTH: Final = 4  # characters by which a text that was cut off is found
 
 _UNFIT = re.compile(r"^\s|\s$|^[<{\[$]")
 
@@ -179,12 +184,16 @@ class Secrets(Mapping[str, str]):
         """Return a text in which every secret's value is blanked out.
 
         Found as it is, on one line, and as Python and JSON write it between quotes,
-        also within a text that is written so once more. Where two overlap, both are
+        also within a text that is written so once more, and where its middle is left
+        out, as pydantic shows long values: ``begin...end``. Where two overlap, both are
         blanked out. No pattern is compiled: the interpreter would keep it.
         """
         if not self._forms:
             return text
         found = sorted(place for form in self._forms for place in _places(form, text))
+        if _CUT in text:
+            cuts = (place for form in self._forms for place in _cuts(form, text))
+            found = sorted([*found, *cuts])
         pieces, end = [], 0
         for start, stop in found:
             if start >= end:
@@ -274,6 +283,25 @@ def _places(form: str, text: str) -> Iterator[tuple[int, int]]:
     while start >= 0:
         yield start, start + len(form)
         start = text.find(form, start + 1)
+
+
+def _cuts(form: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield where a text holds the beginning or the end of another, cut off."""
+    for start, _ in _places(form[:_CUT_LENGTH], text):
+        stop = start + _agreeing(form, text[start : start + len(form)])
+        if text.startswith(_CUT, stop):
+            yield start, stop
+    backwards = form[::-1]
+    for _, stop in _places(form[-_CUT_LENGTH:], text):
+        before = text[max(0, stop - len(form)) : stop][::-1]
+        start = stop - _agreeing(backwards, before)
+        if text.endswith(_CUT, 0, start):
+            yield start, stop
+
+
+def _agreeing(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    return sum(takewhile(bool, map(eq, one, other)))
 
 
 NO_SECRETS: Final = Secrets()

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from toolkit.callflow import CallFlow
 from toolkit.catalog import ListedTool
-from toolkit.errors import ToolCancelledError, ToolResultError
+from toolkit.errors import RegistryClosedError, ToolCancelledError, ToolResultError
 from toolkit.events import Sink
 from toolkit.executors.call_task import CallTask
 from toolkit.executors.inline import is_key_press
@@ -116,6 +116,9 @@ class UnifiedToolDispatcher(CallFlow):
         sinks = self._sinks if on_event is None else (*self._sinks, on_event)
         if sinks:
             self._teller.executing(sinks, plan, call_id, name, checked)
+        if self._is_closed:  # by a sink just now, or in another thread
+            closed = RegistryClosedError(self.registry.name)
+            return self._failed_at_once(plan, closed, name, call_id, started, sinks)
         if plan.injected is not None:
             checked.update(plan.injected)
         try:
@@ -189,6 +192,8 @@ class UnifiedToolDispatcher(CallFlow):
         call.allow(plan.seconds, started)
         part.deadlines.watch(call)
         self._running[call_id] = call
+        if self._is_closed:  # before it could be seen there
+            call.stop(ToolCancelledError(name))
         result: ToolResult | None = None
         try:
             value = await task

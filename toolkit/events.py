@@ -7,12 +7,14 @@ raises is logged and never disturbs a call.
 
 import logging
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakMethod
 
 from pydantic_core import from_json, to_json
 
@@ -296,5 +298,17 @@ def deliver(event: E, sinks: Iterable[Callable[[E], None]]) -> None:
     for sink in sinks:
         try:
             sink(event)
-        except Exception:
+        except (Exception, CancelledError):  # which is its own: nothing is awaited here
             logger.exception("event sink %r failed on %s", sink, event.type)
+
+
+def weakly(method: Callable[[E], None]) -> Callable[[E], None]:
+    """Return a sink that tells a method, as long as somebody else keeps its object."""
+    known = WeakMethod(method)
+
+    def tell(event: E) -> None:
+        found = known()
+        if found is not None:
+            found(event)
+
+    return tell

@@ -140,6 +140,11 @@ class Gate:
             self._give_up(place)
             raise
 
+    def leave_again(self, entering: "asyncio.Task[None]") -> None:
+        """Give back a place that was got just when nobody wanted it any more."""
+        if not entering.cancelled() and entering.exception() is None:
+            self.leave(was_started=False)
+
     def leave(self, *, was_started: bool = True) -> None:
         """Tell that a call has ended; whose turn it is comes in.
 

@@ -21,6 +21,7 @@ from toolkit.errors import (
     ToolExecutionError,
     ToolkitError,
     ToolWorkerError,
+    text_of,
 )
 from toolkit.results import ToolResult
 from toolkit.signature import Arguments
@@ -67,13 +68,12 @@ class Repeats:
             fault = f"give a text of 1 to {MAX_KEY_LENGTH} characters"
             raise InvalidArgumentsError(name, [("idempotency_key", fault)])
         said = _said(name, arguments)
-        kept = self._kept.get(key)
-        if kept is not None:
-            if kept.said != said:
-                raise IdempotencyKeyError(key)
+        new = _Kept(said, Future())
+        kept = self._kept.setdefault(key, new)  # in one piece: another thread may come
+        if kept.said != said:
+            raise IdempotencyKeyError(key)
+        if kept is not new:
             return kept.outcome
-        future: Future[ToolResult] = Future()
-        self._kept[key] = _Kept(said, future)
         self._drop_old()
         return None
 
@@ -83,7 +83,7 @@ class Repeats:
         if kept is None:
             return
         if not is_kept:
-            del self._kept[key]
+            self._kept.pop(key, None)
         if result is None:
             kept.outcome.cancel()
         elif not kept.outcome.done():
@@ -93,8 +93,9 @@ class Repeats:
         for key in tuple(self._kept):
             if len(self._kept) <= MAX_KEYS:
                 return
-            if self._kept[key].outcome.done():
-                del self._kept[key]
+            kept = self._kept.get(key)  # another thread may have been quicker
+            if kept is not None and kept.outcome.done():
+                self._kept.pop(key, None)
 
 
 def _said(name: str, arguments: Arguments) -> str:
@@ -105,7 +106,7 @@ def _said(name: str, arguments: Arguments) -> str:
         values: Any = from_json(bytes(text) if isinstance(text, bytearray) else text)
         return json.dumps([name, values], sort_keys=True)
     except ValueError:  # refused later, with a reason
-        return f"{name} {arguments!r}"
+        return f"{name} {text_of(arguments)}"
 
 
 def plain_dict(value: object) -> dict[Any, Any]:

@@ -71,7 +71,7 @@ def first_event(port: int, user: str) -> float:
         The seconds until the first event.
 
     Raises:
-        LostError: The server refused the connection.
+        LostError: The server does not let it in, or lets it go.
     """
     hello = handshake(user)
     started = time.perf_counter()

@@ -31,39 +31,26 @@ ARGUMENTS = (
     '"place":{"city":"Ulm","code":89073}}'
 )
 RESULT = '{"text":"tea to Ulm","total":23.25}'
+STARTED = '"agent":"bench_agent","data":{"agent":"bench_agent","message_chars":9}'
+THINKING = (
+    '"thought":"adding up the order","data":{"agent":"bench_agent",'
+    '"thought":"adding up the order","step":1}'
+)
+EXECUTING = f'{CALL},"data":{{{CALL},"arguments":{ARGUMENTS}}}'
+CALLED = (
+    f'{CALL},"ok":true,"data":{{{CALL},"ok":true,"seconds":0.000123456,'
+    f'"truncated":false,"error_code":"","error":null,"result":{RESULT}}}'
+)
+COMPLETED = (
+    '"result":"add it up: True","data":{"agent":"bench_agent",'
+    '"result":"add it up: True","details":null,"seconds":0.000123456,"tool_calls":1}'
+)
 FIVE = [
-    HEAD
-    % (
-        "agent_started",
-        '"agent":"bench_agent","data":{"agent":"bench_agent","message_chars":9}',
-    ),
-    HEAD
-    % (
-        "agent_thinking",
-        (
-            '"thought":"adding up the order","data":{"agent":'
-            '"bench_agent","thought":"adding up the order","step":1}'
-        ),
-    ),
-    HEAD % ("tool_executing", f'{CALL},"data":{{{CALL},"arguments":{ARGUMENTS}}}'),
-    HEAD
-    % (
-        "tool_completed",
-        (
-            f'{CALL},"ok":true,"data":{{{CALL},"ok":true,'
-            '"seconds":0.000123456,"truncated":false,"error_code":"","error":null,'
-            f'"result":{RESULT}}}'
-        ),
-    ),
-    HEAD
-    % (
-        "agent_completed",
-        (
-            '"result":"add it up: True","data":{"agent":'
-            '"bench_agent","result":"add it up: True","details":null,'
-            '"seconds":0.000123456,"tool_calls":1}'
-        ),
-    ),
+    HEAD % ("agent_started", STARTED),
+    HEAD % ("agent_thinking", THINKING),
+    HEAD % ("tool_executing", EXECUTING),
+    HEAD % ("tool_completed", CALLED),
+    HEAD % ("agent_completed", COMPLETED),
 ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shutil import which
@@ -29,7 +30,7 @@ from toolkit.executors.sandbox import Sandbox
 PATIENCE: Final = 30  # seconds for one outcome; most take less than one
 
 TOOLS: Final = """
-import os, socket, subprocess, sys, tempfile, threading
+import os, socket, stat, subprocess, sys, tempfile, threading
 from toolkit import ToolContext
 
 class Reads:
@@ -97,6 +98,13 @@ class Shows:
             "path": sys.path,
         }
 
+class Holds:
+    name = "holds"
+    def execute(self) -> list[bool]:
+        print("printed in a sandbox", flush=True)
+        os.write(2, b"and written\\n")
+        return [stat.S_ISFIFO(os.fstat(one).st_mode) for one in (1, 2)]
+
 class Hangs:
     name = "hangs"
     def execute(self, context: ToolContext) -> None:
@@ -163,6 +171,11 @@ async def kind_of_failure(
     with pytest.raises(RuntimeError) as failed:
         await run(executor, name, arguments)
     return str(getattr(failed.value, "cause_type", failed.value))
+
+
+def thread_names() -> set[str]:
+    """Return the names of the threads that run."""
+    return {one.name for one in threading.enumerate()}
 
 
 def own_path() -> list[str]:
@@ -247,6 +260,24 @@ async def test_sandbox_hides_homes_and_running_services(
     assert left <= {one[2] for one in parts if one[:2] == ("/", "root")}
     source = str(site.folder / "shut_mod.py")
     assert "class Reads" in await run(executor, "reads", {"path": source})
+
+
+@SANDBOXED
+async def test_sandbox_holds_no_file_of_the_operators_log(
+    executor: ProcessExecutor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Pass on what it prints, and give it nothing that it could read or empty (B62)."""
+    assert await run(executor, "holds") == [True, True]
+    printed = ""
+
+    def is_printed() -> bool:
+        nonlocal printed
+        printed += capfd.readouterr().err
+        return "printed in a sandbox\nand written\n" in printed
+
+    await until(is_printed)
+    executor.close()
+    await until(lambda: "toolkit-sandbox-output" not in thread_names())
 
 
 @SANDBOXED

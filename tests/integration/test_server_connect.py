@@ -1,5 +1,6 @@
 """Who is let in, and how: real tokens over real sockets, judged before accept."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -7,12 +8,15 @@ from typing import Any
 
 import jwt
 import pytest
+import uvicorn
 from starlette.types import Message
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.serving import (
     FIVE,
     SECRET,
+    Running,
+    Triage,
     add,
     ask,
     hear,
@@ -25,6 +29,8 @@ from tests.serving import (
 )
 from toolkit import ConfigurationError, Settings, Toolkit
 from toolkit.server import create_app
+from toolkit.server.app import STATE
+from toolkit.server.serve import bind, url_of
 
 CLAIMS = {"iss": "toolkit", "aud": "toolkit", "sub": "ann", "scope": ""}
 PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----"
@@ -171,8 +177,9 @@ async def test_two_tokens_at_once_are_refused() -> None:
         ("https://evil.example.com", False),
         ("https://chat.example.com.evil.example", False),
         ("null", False),
+        ("http://[", False),
     ],
-    ids=["allowed", "same", "foreign", "lookalike", "null"],
+    ids=["allowed", "same", "foreign", "lookalike", "null", "no address"],
 )
 async def test_pages_of_foreign_origins_may_not_connect(
     origin: str, *, is_let_in: bool
@@ -291,3 +298,30 @@ async def handshake(
     }
     await app(scope, receive, send)
     return answers
+
+
+async def test_other_servers_of_asgi_are_given_one_message_at_a_time() -> None:
+    """Where a server does not know our extension, the messages are the same (S69)."""
+    with Toolkit(settings(), objects=[add], agents=[Triage]) as kit:
+        app = create_app(kit=kit)
+        listening = bind(kit.settings)
+        server = uvicorn.Server(uvicorn.Config(app, ws="websockets-sansio"))
+        task = asyncio.create_task(server.serve(sockets=[listening]))
+        chat = Running(
+            getattr(app.state, STATE), url_of(listening, kit.settings), server
+        )
+        try:
+            async with chat.connect("ann") as client:
+                heard = await ask(client, 'add {"left": 1, "right": 2}')
+            assert types(heard) == FIVE
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def test_several_texts_at_once_are_a_message_each() -> None:
+    """What is handed to the socket together comes as it was, one by one (S69)."""
+    async with serving() as chat, chat.connect("ann") as client:
+        for nonce in "abc":
+            await say(client, "ping", nonce=nonce)
+        assert [(await hear(client))["data"]["nonce"] for _ in "abc"] == ["a", "b", "c"]

@@ -34,6 +34,7 @@ from tests.serving import (
 )
 from toolkit import AgentRun, Toolkit, tool
 from toolkit.server import create_app
+from toolkit.server.serve import HttpProtocol
 from toolkit.session.supervisor import Supervisor
 from toolkit.system import UserToolSystem
 
@@ -177,10 +178,11 @@ async def test_disconnect_in_the_middle_of_a_call_leaves_nothing() -> None:
         assert live_parts() <= before
 
 
-def live_parts() -> int:
-    """Count the supervisors and tool systems that are alive."""
+def live_parts(*kinds: type) -> int:
+    """Count the supervisors and tool systems, or what else is named, that are alive."""
     gc.collect()
-    return sum(type(one) in (Supervisor, UserToolSystem) for one in gc.get_objects())
+    wanted = kinds or (Supervisor, UserToolSystem)
+    return sum(type(one) in wanted for one in gc.get_objects())
 
 
 async def test_many_connections_that_end_at_any_moment_leave_nothing() -> None:
@@ -333,6 +335,80 @@ async def test_request_that_never_comes_is_not_waited_for(head: str) -> None:
         assert await is_well(chat)
 
 
+@pytest.mark.parametrize(
+    "more", ["G", "\r\n", "GET /health HTTP/1.1\r\n"], ids=["letter", "line", "head"]
+)
+async def test_next_request_that_never_comes_is_not_waited_for(more: str) -> None:
+    """Also who was answered once and sends half of another request is let go (B47)."""
+    async with serving(slow_consumer_timeout=0.3) as chat:
+        reader, writer = await asyncio.open_connection(*chat.address)
+        writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(SOON):
+            await reader.readuntil(b"alive")
+            writer.write(more.encode())
+            with suppress(ConnectionResetError):
+                await reader.read()
+        writer.close()
+        assert await is_well(chat)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [f"X: {'x' * 9_000}", "\r\n".join(["X: x"] * 200), "Content-Length: 5"],
+    ids=["long line", "many lines", "a body"],
+)
+async def test_handshake_that_cannot_be_read_is_refused_and_closed(more: str) -> None:
+    """A handshake that the websocket's library refuses is answered, where that can be
+    done, and keeps no socket open (B47).
+    """
+    async with serving() as chat:
+        reader, writer = await asyncio.open_connection(*chat.address)
+        lines = ["GET /ws HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", more]
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        async with asyncio.timeout(SOON):
+            answer = await reader.read()
+        assert answer[:10] in (b"", b"HTTP/1.1 4")
+        writer.close()
+        assert await is_well(chat)
+
+
+async def test_client_that_sends_a_lot_at_once_and_reads_is_answered() -> None:
+    """More commands in one go than may wait to be answered are read as the answers are
+    taken; none is lost, and nobody is called slow (B30).
+    """
+    async with serving(max_outbound_messages=16, messages_per_minute=10) as chat:
+        async with raw(chat, "ann") as sock, asyncio.timeout(SOON):
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(sock, masked('{"type": "ping"}') * 200)
+            heard = b""
+            while b'"sequence":200,' not in heard:
+                part = await loop.sock_recv(sock, 65_536)
+                assert part
+                heard += part
+        await until_empty(chat)
+        assert await is_well(chat)
+
+
+async def test_answer_that_is_larger_than_the_queue_arrives() -> None:
+    """One large answer ends no connection, whatever waits beside it (B30)."""
+
+    class Chatty:
+        """Says a lot at once."""
+
+        name = "chatty_agent"
+
+        async def run(self, message: str) -> str:
+            """Answer at length."""
+            return message * 20_000
+
+    async with serving(add, agents=(Triage, Chatty), max_outbound_bytes=10_000) as chat:
+        async with chat.connect("ann") as client:
+            heard = await ask(client, "x", agent="chatty_agent")
+            assert types(heard) == ["agent_started", "agent_completed"]
+            assert len(heard[-1]["result"]) == 20_000
+        assert await is_well(chat)
+
+
 async def test_agent_that_breaks_ends_in_an_error_and_no_silence() -> None:
     """An agent that raises ends its run with an error that keeps its text back; the
     connection and the server go on (S54, B26, B30).
@@ -374,3 +450,11 @@ async def test_connection_that_ends_idle_leaves_nothing(
             leave(client)
         await until_empty(chat)
         assert kit.factory.registry_count("ann") == 0
+
+
+async def test_connection_leaves_nothing_of_its_request_behind() -> None:
+    """What read the handshake is gone once the socket speaks another protocol (S50)."""
+    before = live_parts(HttpProtocol)
+    async with serving() as chat, chat.connect("ann") as client:
+        assert types(await ask(client, 'add {"left": 1, "right": 2}')) == FIVE
+        assert live_parts(HttpProtocol) <= before

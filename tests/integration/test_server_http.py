@@ -118,6 +118,17 @@ async def test_body_that_is_no_question_is_refused(
         await until_empty(chat)
 
 
+async def test_large_body_counts_as_several_messages() -> None:
+    """A body costs what a message of its size does (B47)."""
+    async with serving(messages_per_minute=3) as chat:
+        async with chat.http("ann") as http:
+            body = {"message": "add", "more": "x" * 100_000}
+            answer = await http.post(RUNS, json=body)
+            assert answer.status_code == 429
+            assert answer.json()["code"] == "too_many_messages"
+        await until_empty(chat)
+
+
 async def test_run_over_http_needs_a_token() -> None:
     """There is no way in without a token over HTTP either (B60, B64)."""
     async with serving() as chat, chat.http() as http:
@@ -173,6 +184,20 @@ async def test_tools_are_those_of_whoever_asks() -> None:
             ).json()
             assert [one["name"] for one in found["tools"]] == ["add", "wipe"]
             assert (await http.get("/tools")).status_code == 401
+        await until_empty(chat)
+
+
+async def test_tools_that_are_not_told_are_no_success() -> None:
+    """Who asked too often, or whose token ends just then, gets a refusal, and no error
+    in the place of the tools (B23).
+    """
+    async with serving(messages_per_minute=1) as chat:
+        async with chat.http("ann") as http:
+            assert (await http.get("/tools")).status_code == 200
+            refused = await http.get("/tools")
+            assert refused.status_code == 429
+            assert refused.json()["code"] == "too_many_messages"
+            assert int(refused.headers["retry-after"]) > 0
         await until_empty(chat)
 
 
@@ -355,9 +380,10 @@ async def test_metrics_tell_how_well_connections_and_runs_went() -> None:
     [
         {"x-forwarded-for": "203.0.113.7"},
         {"forwarded": "for=203.0.113.7"},
+        {"x-forwarded-host": "chat.example.com"},
         {"host": "attacker.example.com"},
     ],
-    ids=["proxied", "forwarded", "rebound"],
+    ids=["proxied", "forwarded", "named", "rebound"],
 )
 async def test_metrics_are_for_this_machine_or_the_admin_scope(
     headers: dict[str, str],

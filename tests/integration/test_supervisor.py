@@ -28,7 +28,7 @@ from toolkit import (
 )
 from toolkit.backend_settings import AgentSettings, ServerSettings
 from toolkit.errors import ConfigurationError, InvalidUserContextError, RegistryError
-from toolkit.session.edge import Edge, Renewal
+from toolkit.session.edge import MESSAGE_BYTES, Edge, Renewal
 from toolkit.session.published import json_schema
 
 SOON = 5.0
@@ -409,6 +409,28 @@ async def test_too_many_messages_are_refused_with_the_time_to_wait(
     assert kinds[1]["data"]["retry_after"] == 7.5
 
 
+async def test_large_message_counts_as_several_and_is_not_read_in_vain(
+    kit: Toolkit,
+) -> None:
+    """What a message costs to read is what it counts as; one too many is not read."""
+    asked: list[int] = []
+
+    def admit() -> float:
+        asked.append(1)
+        return 7.5 if len(asked) > 4 else 0.0
+
+    async with connected(kit, admit=admit) as client:
+        await client.say("ping", nonce="small")
+        assert (await client.next())["type"] == "pong"
+        assert len(asked) == 1
+        await client.say("ping", more="x" * 2 * MESSAGE_BYTES)
+        assert (await client.next())["type"] == "pong"
+        assert len(asked) == 4
+        await client.owner.receive("{" * (MESSAGE_BYTES + 1))
+        told = await client.next()
+    assert (told["code"], told["data"]["retry_after"]) == ("too_many_messages", 7.5)
+
+
 # --- giving up ----------------------------------------------------------------------
 
 
@@ -508,6 +530,30 @@ async def test_new_token_keeps_a_connection_and_changes_its_rights(
         answer = await client.ask("admin_wipe")
         assert answer["result"].startswith("no tool named 'admin_wipe'")
     assert kit.factory.statistics()["open_systems"] == 0
+
+
+async def test_token_that_is_judged_too_late_changes_nothing(kit: Toolkit) -> None:
+    """Where the old token ends while the new one is judged, the connection ends with
+    that, and is not broken (B30).
+    """
+    judged = asyncio.Event()
+
+    async def renew(token: str) -> Renewal:
+        await judged.wait()
+        return Renewal(UserContext("ann"), None)
+
+    edge = Edge(expires_at=time(), renew=renew)
+    owner = Supervisor(kit, UserContext("ann"), edge)
+    showing = asyncio.ensure_future(
+        owner.receive(json.dumps({"type": "authenticate", "token": "another"}))
+    )
+    async with asyncio.timeout(SOON):
+        while await owner.next_message() is not None:
+            continue
+        judged.set()
+        await showing
+    assert owner.close_code == 1008
+    await owner.aclose()
 
 
 async def test_bad_token_ends_nothing(kit: Toolkit) -> None:
@@ -741,3 +787,37 @@ async def test_counts_are_told_to_whoever_watches(kit: Toolkit) -> None:
         ("ended", "alice", "run_cancelled"),
         ("cleaned", True),
     ]
+
+
+async def test_messages_that_wait_are_handed_out_together(kit: Toolkit) -> None:
+    """Whoever sends them gets all that wait at once, in order; none at the end."""
+    async with connected(kit) as client:
+        for nonce in "abc":
+            await client.say("ping", nonce=nonce)
+        async with asyncio.timeout(SOON):
+            texts = await client.owner.next_messages()
+        told = [json.loads(text) for text in texts]
+        assert [one["data"]["nonce"] for one in told] == ["a", "b", "c"]
+        assert [one["sequence"] for one in told] == [1, 2, 3]
+        await client.owner.aclose()
+        assert await client.owner.next_messages() == []
+
+
+async def test_connection_that_has_ended_is_freed_at_once(kit: Toolkit) -> None:
+    """Nothing of it waits for the collector, so that memory stays level (S50)."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with connected(kit) as client:
+            answer = await client.ask('shout {"text": "hi"}')
+            assert answer["type"] == "agent_completed"
+            known = (
+                weakref.ref(client.owner),
+                weakref.ref(client.owner._seats.current.system),
+            )
+        del client
+        for _ in range(5):  # turns in which tasks tell that they have ended
+            await asyncio.sleep(0)
+        assert [one() for one in known] == [None, None]
+    finally:
+        gc.enable()

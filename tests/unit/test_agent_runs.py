@@ -14,6 +14,7 @@ from toolkit import (
     AgentError,
     AgentRun,
     RunEndedError,
+    Settings,
     ToolContext,
     UserContext,
     tool,
@@ -465,6 +466,102 @@ async def test_large_result_is_cut_on_the_wire_only() -> None:
     assert stage.last()["details"] == 2 * MAX_SHOWN_BYTES + 2
 
 
+@tool
+async def nested() -> object:
+    """Return more levels than can be read again."""
+    value: list[Any] = []
+    for _ in range(220):
+        value = [value]
+    return value
+
+
+@tool
+async def huge() -> int:
+    """Return more digits than can be read again."""
+    return int("7" * 3_000) * 10**3_000
+
+
+@pytest.mark.parametrize("name", ["nested", "huge"])
+async def test_result_that_nobody_could_read_again_is_told_as_text(name: str) -> None:
+    """A call whose result can be written, but not read, is told to its end (B26)."""
+    with tool_system(nested, huge) as system:
+        stage = Stage(system, Caller)
+        await stage.finish("caller", name)
+    assert stage.types()[1:] == ["tool_executing", "tool_completed", "agent_completed"]
+    completed = stage.told[-2].data
+    assert completed["ok"] is True
+    assert isinstance(completed["result"], str)
+
+
+async def test_call_that_waits_for_a_person_is_given_up_with_its_run() -> None:
+    """What an agent left behind runs no tool later, though somebody approves (B26)."""
+    called: list[str] = []
+    left: list[asyncio.Task[Any]] = []
+    asked = asyncio.Event()
+
+    class Wipe:
+        """Wipe."""
+
+        name = "wipe"
+        destructive = True
+
+        async def execute(self) -> None:
+            called.append("wipe")
+
+    class Leaver:
+        """Leave a call behind that waits for a person."""
+
+        name = "leaver"
+
+        async def run(self, message: str, run: AgentRun) -> str:
+            left.append(asyncio.ensure_future(run.call("wipe")))
+            await asked.wait()
+            return message
+
+    with tool_system(Wipe, settings=Settings(approve_destructive=True)) as system:
+        stage = Stage(system, Leaver)
+        ended = asyncio.ensure_future(stage.finish("leaver"))
+        await stage.until("agent_thinking")
+        (waiting,) = system.dispatcher.running()
+        asked.set()
+        await ended
+        with pytest.raises(asyncio.CancelledError):
+            await left[0]
+        assert not system.dispatcher.approve(waiting.call_id)
+    assert called == []
+    assert stage.types()[-1] == "agent_completed"
+
+
+async def test_call_that_waits_for_room_does_not_begin_after_the_end() -> None:
+    """What an agent left behind calls no tool once its run has ended (B30)."""
+    called: list[str] = []
+    left: list[asyncio.Task[Any]] = []
+
+    @tool
+    async def note() -> None:
+        """Note that it was called."""
+        called.append("note")
+
+    class Leaver:
+        """Leave a call behind that waits for room."""
+
+        name = "leaver"
+
+        async def run(self, message: str, run: AgentRun) -> str:
+            left.append(asyncio.ensure_future(run.call("note")))
+            await asyncio.sleep(0)  # it begins, and waits
+            return message
+
+    with tool_system(note) as system:
+        stage = Stage(system, Leaver)
+        stage.gate = asyncio.Event()
+        await stage.finish("leaver")
+        stage.gate.set()
+        with pytest.raises(RunEndedError):
+            await left[0]
+    assert called == []
+
+
 async def test_tool_that_floods_progress_does_not_flood_its_user() -> None:
     """Progress is passed on, but not more often than anybody can read it."""
     with tool_system(talk) as system:
@@ -568,3 +665,71 @@ async def test_message_may_be_positional_and_the_rest_by_name() -> None:
         stage = Stage(system, Combined)
         await stage.finish("combined")
     assert stage.last()["result"] == "test-user combined hello None"
+
+
+class DeafStage(Stage):
+    """Cannot take the end of a run."""
+
+    def emit(self, event: AgentEvent) -> None:
+        if event.type == "agent_completed":
+            raise RuntimeError
+        super().emit(event)
+
+
+async def test_end_that_cannot_be_told_is_raised_where_it_is_awaited() -> None:
+    """Whoever waits for a run does not wait for ever (B30)."""
+    with tool_system() as system:
+        stage = DeafStage(system, Plain)
+        with pytest.raises(RuntimeError):
+            await stage.finish("plain")
+    assert stage.types() == ["agent_started"]
+
+
+async def test_run_that_is_given_up_at_once_never_asks_its_agent() -> None:
+    """Cancelled before its agent has a turn, a run ends with the reason (B26)."""
+    with tool_system(shout) as system:
+        stage = Stage(system, Shouter)
+        run = stage.run("shouter")
+        ended = run.start()
+        assert run.start() is ended
+        run.cancel("too late")
+        async with asyncio.timeout(SOON):
+            await ended
+    assert stage.types() == ["agent_started", "error"]
+    assert stage.last()["code"] == "run_cancelled"
+
+
+def levels_of(levels: int) -> Any:
+    """Return a list in a list in a list."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@tool
+async def deep(value: Any = None) -> Any:
+    """Return something nested deeper than a reader of JSON goes."""
+    return levels_of(230)
+
+
+class Deep:
+    """Call the tool with as deep an argument."""
+
+    name = "deep_agent"
+
+    async def run(self, message: str, run: AgentRun) -> str:
+        result = await run.call("deep", {"value": levels_of(230)})
+        return str(result.ok)
+
+
+async def test_what_is_nested_too_deep_to_show_is_still_told() -> None:
+    """Arguments are left out, a result is its text, and the run goes on (B29)."""
+    with tool_system(deep) as system:
+        stage = Stage(system, Deep)
+        await stage.finish("deep_agent")
+    executing, completed = stage.told[1:3]
+    assert executing.data["arguments"] is None
+    assert completed.data["result"] == "[" * 230 + "1" + "]" * 230
+    assert completed.data["truncated"]
+    assert stage.last()["result"] == "True"

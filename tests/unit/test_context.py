@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from toolkit.context import (
     MAX_DEPTH,
@@ -254,3 +255,18 @@ def _pattern_caches() -> list[dict[Any, Any]]:
     found = [vars(re).get(name) for name in ("_cache", "_cache2")]
     assert found[0]
     return [one for one in found if one is not None]
+
+
+def test_secret_whose_middle_is_left_out_is_blanked_out() -> None:
+    """As pydantic shows long values; what stands for itself stays (B62)."""
+    secret = "sk-" + "".join(chr(ord("a") + at % 26) for at in range(61))
+    scrub = Secrets({"key": secret}).scrub
+    with pytest.raises(ValidationError) as failed:
+        TypeAdapter(int).validate_python(secret)
+    assert secret[:20] in str(failed.value)
+    shown = scrub(str(failed.value))
+    assert f"'{REDACTED}...{REDACTED}'" in shown
+    assert scrub(f"{secret[:9]}... and ...{secret[-5:]}") == (
+        f"{REDACTED}... and ...{REDACTED}"
+    )
+    assert scrub("sk-x... and sk-abc") == "sk-x... and sk-abc"

@@ -704,6 +704,7 @@ SHAPES: list[Callable[[Callable[[], Any]], Any]] = [
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # settings, options
     "first and again": ({}, {}),
     "unheard": ({}, {}),
+    "caller's sink": ({}, {"on_event": RecordingSink()}),
     "caller's options": ({}, {"timeout": 9, "on_event": RecordingSink()}),
     "key": ({"default_timeout": None}, {"idempotency_key": "one"}),
     "hook": ({"calls_per_minute": 9, "retries": 1}, {}),
@@ -1226,3 +1227,27 @@ async def test_failed_call_logs_one_record(caplog: pytest.LogCaptureFixture) -> 
     records = [one for one in caplog.records if one.levelno >= logging.ERROR]
     assert len(records) == 1
     assert result.call_id in records[0].getMessage()
+
+
+@pytest.mark.parametrize(
+    ("shape", "outcome"), CASES, ids=[f"{one.__name__} {two}" for one, two in CASES]
+)
+async def test_caller_alone_hears_its_call_on_every_way(
+    shape: Callable[[Callable[[], Any]], Any],
+    outcome: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A call's own sink is told that call and no other, at its first and its next."""
+    caplog.set_level(logging.CRITICAL, "toolkit.dispatch")
+    acts = iter([lambda: 1, *[OUTCOMES[outcome]] * 3])  # it is known after the first
+
+    def act() -> Any:
+        return next(acts)()
+
+    with tool_system(tool(name="acting")(shape(act))) as system:
+        for _ in range(2):
+            sink = RecordingSink()
+            result = await system.execute("acting", {}, on_event=sink)
+            await system.execute("acting", {})
+            check_events(result, sink)
+            assert {one.call_id for one in sink.events} == {result.call_id}

@@ -1,11 +1,13 @@
 """Which calls are the same call again, and which may be tried again."""
 
 from collections import UserDict
+from itertools import count, takewhile
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from tests.steered import interrupted
 from toolkit import ToolError, ToolResult, ToolTimeoutError
 from toolkit.errors import (
     CallLimitError,
@@ -25,6 +27,8 @@ from toolkit.repeats import (
     pause_before,
 )
 from toolkit.results import success
+
+MIN_LINES = 5  # a thread comes between at least so many
 
 
 def result_of(call_id: str) -> ToolResult:
@@ -182,3 +186,31 @@ def test_pauses_double_and_half_of_each_is_chance(attempt: int) -> None:
     pauses = {pause_before(attempt, 0.1) for _ in range(50)}
     assert all(whole / 2 <= one <= whole for one in pauses)
     assert len(pauses) > 1
+
+
+def test_key_that_comes_twice_at_once_is_new_only_once() -> None:
+    """Whatever thread comes between whichever lines, one of both runs (B26)."""
+    codes = {Repeats.find.__code__}
+
+    def try_one(at: int) -> bool:
+        repeats = Repeats()
+        found: list[object] = []
+
+        def find() -> None:
+            found.append(repeats.find("key", "echo", {"a": 1}))
+
+        came = interrupted(find, find, within=codes, at=at)
+        assert found.count(None) == 1
+        return came
+
+    assert sum(1 for _ in takewhile(try_one, count())) > MIN_LINES
+
+
+def test_call_whose_arguments_cannot_be_shown_is_still_a_call() -> None:
+    """Raise nothing of what an argument raises (B26)."""
+
+    class Evil:
+        def __repr__(self) -> str:
+            raise ZeroDivisionError
+
+    assert Repeats().find("key", "echo", {"a": Evil()}) is None

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import time
 
 import pytest
 
@@ -190,9 +191,11 @@ def test_error_that_names_the_metaclass_is_counted_by_itself() -> None:
         f"Sec-WebSocket-Protocol: toolkit.v1, bearer.{TOKEN}",
         f"verifying {TOKEN} failed",
         f"head {TOKEN[:60]} only",
+        f"behind a.long-name.of.a.host.{TOKEN}",
+        f"my-bearer.{TOKEN}",
         "authorization=bearer opaque-1234",
     ],
-    ids=["header", "subprotocol", "bare", "head", "opaque"],
+    ids=["header", "subprotocol", "bare", "head", "parts", "name", "opaque"],
 )
 def test_no_token_survives_in_a_log(text: str) -> None:
     """Tokens are blanked out of whatever is logged, also their beginnings (B62)."""
@@ -200,6 +203,16 @@ def test_no_token_survives_in_a_log(text: str) -> None:
     assert "<token>" in shown
     for part in (*TOKEN.split("."), "opaque"):
         assert part not in shown
+
+
+@pytest.mark.parametrize(
+    "text", ["eyJ" * 20_000, "bearer" + " " * 60_000 + '"', "eyJaaaaa" + "." * 60_000]
+)
+def test_long_text_is_searched_for_tokens_in_no_time(text: str) -> None:
+    """Anybody has addresses logged: twice the length costs twice the time (B62)."""
+    started = time.process_time()
+    redact(text)
+    assert time.process_time() - started < 0.5
 
 
 def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
@@ -266,3 +279,18 @@ def test_port_that_is_taken_is_told_with_a_remedy() -> None:
         assert url_of(first, taken) == f"http://127.0.0.1:{port}"
         with pytest.raises(ConfigurationError, match="nobody can listen there"):
             bind(taken)
+
+
+def test_runs_that_went_well_are_logged_once_for_a_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A run that failed is logged at once, all of them are summed up at the end."""
+    watch = Watch(Counts(), "ann")
+    with caplog.at_level(logging.INFO, "toolkit"):
+        for code in ("", "", "agent_failed"):
+            watch.run_started("ann")
+            watch.run_ended("ann", code, 0.1)
+        assert caplog.messages == ["a run has ended: agent_failed"]
+        watch.cleaned_up(0.1, is_complete=True)
+    assert caplog.messages[1:] == ["all is cleaned up: complete"]
+    assert vars(caplog.records[-1])["runs"] == 3

@@ -356,3 +356,23 @@ def test_tool_that_waits_is_not_blamed_for_who_blocks_meanwhile(named: Named) ->
 
     asyncio.run(main())
     assert named.texts == []
+
+
+async def test_look_keeps_nothing_alive_of_what_it_saw(
+    watchdog: Watchdog, thread: LoopThread
+) -> None:
+    """What ran at that moment is freed when it ends, without the collector (S50)."""
+    thread.watch(watchdog)
+
+    def look() -> "weakref.ref[LoopThread]":
+        seen = LoopThread()
+        watchdog.look({})
+        seen.close()
+        return weakref.ref(seen)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert look()() is None
+    finally:
+        gc.enable()

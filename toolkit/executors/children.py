@@ -70,7 +70,7 @@ class Orders:
 
     def written(self) -> bytes:
         """Return them as the process reads them."""
-        limits = {"RLIMIT_AS": self.memory_bytes}
+        limits = {"RLIMIT_AS": self.memory_bytes, "RLIMIT_CORE": 0}  # no secret stays
         if self.sandbox is not None:
             limits["RLIMIT_NPROC"] = self.sandbox.max_processes
         path = [str(Path(one).absolute()) for one in sys.path if type(one) is str]
@@ -124,13 +124,7 @@ class Child:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                self._process = subprocess.Popen(  # noqa: S603 - our own module
-                    orders.command(theirs.fileno()),
-                    stdin=subprocess.DEVNULL,
-                    stdout=2,  # what a tool prints goes where the operator's log goes
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,
-                )
+                self._process = _start(orders, theirs.fileno())
             except BaseException:
                 ours.close()
                 raise
@@ -226,7 +220,7 @@ class Child:
             frames = self._reader.feed(data)
             for frame in frames:
                 self._on_frame(frame)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OverflowError, TypeError, ValueError):
             self.kill("it sent what is no answer")
             self._fall_silent()
 
@@ -290,6 +284,54 @@ class Child:
         with suppress(ValueError):
             return f"signal {-status} ({signal.Signals(-status).name})"
         return f"signal {-status}"
+
+
+def _start(orders: Orders, descriptor: int) -> subprocess.Popen[bytes]:
+    """Start the process; what it prints goes where the operator's log goes."""
+    output = 2 if orders.sandbox is None else _open_output()
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own module
+            orders.command(descriptor),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[descriptor],
+            start_new_session=True,
+        )
+    finally:
+        if orders.sandbox is not None:
+            os.close(output)
+
+
+def _open_output() -> int:
+    """Return where a sandbox writes what is passed on to standard error.
+
+    Whoever holds a descriptor of a file can empty it, and read it under ``/proc``,
+    wherever it lies. So a sandbox is not given the operator's log itself.
+
+    Raises:
+        OSError: There is no pipe, or no thread.
+    """
+    said, output = os.pipe()
+    passing = threading.Thread(
+        target=_pass_on, args=(said,), name="toolkit-sandbox-output", daemon=True
+    )
+    try:
+        passing.start()
+    except RuntimeError as error:
+        os.close(said)
+        os.close(output)
+        text = "there is no thread for its output"
+        raise OSError(text) from error
+    return output
+
+
+def _pass_on(said: int) -> None:
+    """Write on what a sandbox prints, until nothing of it is left."""
+    while text := os.read(said, _CHUNK):
+        with suppress(OSError):  # a full disk is no reason to stop the tool
+            os.write(2, text)
+    os.close(said)
 
 
 def _open_pidfd(pid: int) -> int:

@@ -70,6 +70,7 @@ class Task:
         failure: What its caller is told once its process is gone, if that is known.
         is_over: Whether its caller has been answered.
         is_second_try: Whether a fresh process is to say what its code declares.
+        said: Bytes of what it has said before its result.
     """
 
     tool: CatalogTool
@@ -87,6 +88,7 @@ class Task:
     failure: Exception | None = None
     is_over: bool = False
     is_second_try: bool = False
+    said: int = 0
 
     @property
     def secrets(self) -> Secrets:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
@@ -9,6 +10,7 @@ from toolkit.catalog import CatalogTool
 from toolkit.errors import (
     InvalidArgumentsError,
     ToolCancelledError,
+    ToolResultError,
     ToolWorkerError,
     kind_of_error,
 )
@@ -30,7 +32,7 @@ from toolkit.executors.crossing import (
     tell,
 )
 from toolkit.executors.deadlines import Deadlines
-from toolkit.executors.frames import Frame
+from toolkit.executors.frames import MAX_BODY_BYTES, Frame
 from toolkit.fairness import FairQueue
 
 logger = logging.getLogger(__name__)
@@ -398,30 +400,48 @@ class Pool:
 
     def hear(self, worker: Worker, frame: Frame) -> None:
         """Take what a worker says."""
-        head, body = frame
+        head = frame[0]
         kind, task = head["is"], worker.task
-        if kind == "ready":
+        if kind == "log":
+            log_text(task, head)
+        elif kind == "ready" and not worker.is_ready:
             worker.is_ready = True
             worker.unlimit()
             self._free(worker)
-        elif kind == "log":
-            log_text(task, head)
         elif task is None or worker.is_ending:
             return  # from a thread that a tool has left behind
+        elif task.place not in worker.known:
+            self._hear_of_import(worker, task, head)
+        elif task.job is None or head.get("call") != task.job.call_id:
+            return  # of a call before: it may be another user's
         elif kind in ("start", "part", "progress"):
-            tell(task, head, body)
-        elif kind == "loaded":
+            self._pass_on(task, frame)
+        else:
+            self._answer(worker, task, kind, frame)
+
+    def _hear_of_import(
+        self, worker: Worker, task: Task, head: Mapping[str, Any]
+    ) -> None:
+        if head["is"] == "loaded":
             worker.unlimit()
             worker.known[task.place] = (str(head["name"]), frozenset(head["scopes"]))
             self._begin(worker, task)
-        elif kind == "unloadable":
+        elif head["is"] == "unloadable":
             worker.unlimit()
             worker.is_old = True  # half of its modules may be there
             logger.error("%s cannot be loaded\n%s", task.tool.origin, head["trace"])
             task.finish(None, task.unavailable(str(head["why"])))
             self._free(worker)
+
+    def _pass_on(self, task: Task, frame: Frame) -> None:
+        """Tell what a call says; more than a result may have never ends well."""
+        head, body = frame
+        task.said += len(body)
+        if task.said > MAX_BODY_BYTES:
+            detail = f"it says more than {MAX_BODY_BYTES >> 20} MiB meanwhile"
+            self._stop(task, ToolResultError(task.name, detail))
         else:
-            self._answer(worker, task, kind, frame)
+            tell(task, head, body)
 
     def _answer(
         self,

@@ -91,13 +91,16 @@ class Watchdog:
             return None
         frames = sys._current_frames()  # noqa: SLF001 - documented for this purpose
         now: dict[int, Step] = {}
-        for ident in idents & frames.keys():
-            step = self._find(frames[ident])
-            if step is not None:
-                now[ident] = step
-                if step == before.get(ident) and step[1] not in self._told:
-                    self._told.append(step[1])
-                    self._tell(step[0], frames[ident])
+        try:
+            for ident in idents & frames.keys():
+                step = self._find(frames[ident])
+                if step is not None:
+                    now[ident] = step
+                    if step == before.get(ident) and step[1] not in self._told:
+                        self._told.append(step[1])
+                        self._tell(step[0], frames[ident])
+        finally:
+            frames.clear()  # this frame is among them: else all they know stays alive
         return now
 
     def _watched(self) -> set[int]:

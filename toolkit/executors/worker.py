@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
-from functools import reduce
+from functools import partial, reduce
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeVar
@@ -42,14 +42,19 @@ from toolkit.executors.frames import MAX_BODY_BYTES, FrameReader, pack
 from toolkit.guards import pydantic_ready
 from toolkit.origin import Origin
 from toolkit.signature import Signature
-from toolkit.tracebacks import cause_of, is_error, trace_of
+from toolkit.tracebacks import cause_of, is_error, log_error, trace_of
+
+logger = logging.getLogger(__name__)
 
 _TRACE_LENGTH: Final = 16_384  # of a traceback's text; its end says most
+_TEXT_LENGTH: Final = 1 << 20  # of any text in a frame's head
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG, prctl(2)
 
 _WITH_DETAIL: Final = MappingProxyType(
     {"construction": ToolConstructionError, "result": ToolResultError}
 )
+
+_write = partial(to_json, serialize_unknown=True, inf_nan_mode="null", by_alias=True)
 
 T = TypeVar("T")
 Head = Mapping[str, Any]
@@ -132,7 +137,8 @@ class Worker:
         """
         if os.getpid() != self._me:  # a tool has forked, and its child came back here
             os._exit(0)
-        frame = pack(head, body)
+        texts = {key: _fit(one) for key, one in head.items() if type(one) is str}
+        frame = pack({**head, **texts}, body)
         with self._saying:
             self._channel.sendall(frame)
 
@@ -179,7 +185,7 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - whatever a tool raises
             answer = _fault(error, self._secrets), b""
         one.is_over = True
-        self.say(*answer)
+        one.say(*answer)
         self._secrets = NO_SECRETS
 
 
@@ -219,8 +225,17 @@ class _Call:
         self._arguments = checked
         if self._head["start"]:
             synonyms = [sorted(one) for one in signature.contents.synonyms]
-            self._say({"is": "start", "synonyms": synonyms}, _shown(signature, checked))
+            self.say({"is": "start", "synonyms": synonyms}, _shown(signature, checked))
         return None
+
+    def say(self, head: Head, body: bytes = b"") -> None:
+        """Send a frame of this call; what it leaves behind may speak in the next.
+
+        Raises:
+            OSError: The parent is gone.
+            ValueError: It is too long.
+        """
+        self._say({**head, "call": self._head["call_id"]}, body)
 
     def run(self, in_loop: "Callable[[Coroutine[Any, Any, Any]], Any]") -> Any:  # noqa: ANN401 - as `_answer`
         """Run a sync tool; what it returns may still need a loop."""
@@ -274,13 +289,18 @@ class _Call:
         """Send one part of a stream to who listens, and return it."""
         if self._head["emit"]:
             written = self.tool.signature.dump(self._name, [value])
-            self._say({"is": "part"}, written[1:-1])  # a list of one, without brackets
+            self.say({"is": "part"}, written[1:-1])  # a list of one, without brackets
         return value
 
     def _report(self, kind: str, said: object) -> None:
         """Send what the tool says of its progress, as long as its call runs."""
-        if not self.is_over:
-            self._say({"is": kind}, to_json(said, inf_nan_mode="null"))
+        if self.is_over:
+            return
+        try:
+            self.say({"is": kind}, _write(said))
+        except Exception as error:  # noqa: BLE001 - writing it is the tool's code
+            text = "the progress of a call cannot be shown"
+            log_error(logger, self._context.secrets, error, text)
 
     def _answer(self, value: object) -> tuple[Head, bytes]:
         written = self.tool.signature.dump(self._name, value)
@@ -380,6 +400,11 @@ def _said(error: Any) -> dict[str, str]:  # noqa: ANN401 - whatever was raised
         if issubclass(type(error), kind):
             return {"kind": name, "detail": str(error.detail)}
     return {}
+
+
+def _fit(text: str) -> str:
+    """Return a text that fits into a frame; what is no UTF-8 is written out."""
+    return text[:_TEXT_LENGTH].encode(errors="backslashreplace").decode()
 
 
 def _why(error: BaseException) -> str:

@@ -170,13 +170,13 @@ class Counts:
 class Watch:
     """Counts what one connection does. Lives as long as it."""
 
-    __slots__ = ("_counts", "_open", "_user_id")
+    __slots__ = ("_counts", "_ended", "_open", "_user_id")
 
     def __init__(self, counts: Counts, user_id: str) -> None:
         """Start with no run."""
         self._counts = counts
         self._user_id = user_id
-        self._open = 0
+        self._open = self._ended = 0
 
     def run_started(self, user_id: str) -> None:
         """Note that a run has started."""
@@ -187,7 +187,9 @@ class Watch:
         """Note how one has ended."""
         self._open -= 1
         self._counts.run_ended(user_id, code, seconds)
-        logger.info("a run has ended: %s", code or "ok", extra={"seconds": seconds})
+        self._ended += 1
+        if code:  # what went well is summed up: a line for each costs a seventh of it
+            logger.info("a run has ended: %s", code, extra={"seconds": seconds})
 
     def cleaned_up(self, seconds: float, *, is_complete: bool) -> None:
         """Note the end; runs that resisted it are lost."""
@@ -195,6 +197,8 @@ class Watch:
         self._counts.cleanups[outcome] += 1
         while self._open > 0:
             self.run_ended(self._user_id, "lost", seconds)
+        if self._ended:
+            logger.info("all is cleaned up: %s", outcome, extra={"runs": self._ended})
 
 
 def _percent(part: float, whole: float) -> float:

@@ -76,13 +76,21 @@ class Gate:
         if origin is None or origin.lower() in self._origins:
             return None
         host = connection.headers.get("host", "").lower()
-        if host and urlsplit(origin.lower()).netloc == host:
+        if host and _host_of(origin.lower()) == host:
             return None
         text = (
             "pages of this origin may not connect; its server can allow it in "
             "server.allowed_origins"
         )
         return Refusal(status=403, code="foreign_origin", message=text)
+
+
+def _host_of(origin: str) -> str:
+    """Return the host and port of an origin; empty where it is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def token_of(connection: HTTPConnection) -> str | Refusal:

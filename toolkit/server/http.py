@@ -11,8 +11,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from toolkit.errors import AgentNotFoundError
-from toolkit.server.backend import Backend
+from toolkit.server.backend import NOT_READY, Backend
 from toolkit.server.refusals import Refusal
+from toolkit.session.edge import wait_for
 from toolkit.session.messages import AgentRequest, parse
 from toolkit.session.published import json_schema
 from toolkit.session.supervisor import Supervisor
@@ -21,7 +22,8 @@ from toolkit.tokens import Identity
 logger = logging.getLogger(__name__)
 
 _ENDS: Final = frozenset({"agent_completed", "error"})
-_FORWARDED: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
+_STATUS: Final = {"too_many_messages": 429, "token_expired": 401}
+_FORWARDED: Final = ("forwarded", "via", "x-forwarded-", "x-real-ip")
 
 
 class Runs:
@@ -52,26 +54,26 @@ class Runs:
 
     async def _begin(self, request: Request, supervisor: Supervisor) -> str | Refusal:
         """Start the run that is asked for; return its id."""
-        asked = await self._read(request)
+        asked = await self._read(request, supervisor.user_context.user_id)
         if isinstance(asked, Refusal):
             return asked
-        user_id = supervisor.user_context.user_id
-        wait = self._backend.connections.messages.take(user_id)
-        if wait > 0.0:
-            text = f"too many messages; go on in {wait:.1f} s"
-            return Refusal(
-                status=429, code="too_many_messages", message=text, retry_after=wait
-            )
         try:
             return supervisor.start_run(asked.agent, asked.message, asked.request_id)
         except AgentNotFoundError as error:
             return Refusal(status=404, code=error.code, message=str(error))
 
-    async def _read(self, request: Request) -> AgentRequest | Refusal:
+    async def _read(self, request: Request, user_id: str) -> AgentRequest | Refusal:
         """Read the body as the message that it would be on a websocket."""
         body = await self._body(request)
         if isinstance(body, Refusal):
             return body
+        take = self._backend.connections.messages.take
+        wait = wait_for(len(body), lambda: take(user_id))
+        if wait > 0.0:
+            text = f"too many messages; go on in {wait:.1f} s"
+            return Refusal(
+                status=429, code="too_many_messages", message=text, retry_after=wait
+            )
         fields = _fields(body)
         if fields is None:
             text = 'send a JSON object such as {"message": "…"}'
@@ -174,6 +176,18 @@ def _fields(body: bytes) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
+def _refusal_of(message: dict[str, Any]) -> Refusal:
+    """Return what a message other than the one asked for means over HTTP."""
+    data = message.get("data", {})
+    status = _STATUS.get(data.get("code"))
+    if status is None:
+        return NOT_READY
+    after = data.get("retry_after")
+    return Refusal(
+        status=status, code=data["code"], message=data["message"], retry_after=after
+    )
+
+
 class Pages:
     """What is asked for once: tools, report, schema, metrics."""
 
@@ -196,7 +210,10 @@ class Pages:
             text = await place.supervisor.next_message()
         finally:
             await self._backend.leave(place)
-        return JSONResponse(json.loads(text or "{}").get("data"))
+        message = json.loads(text or "{}")
+        if message.get("type") == "tool_registry_state":
+            return JSONResponse(message["data"])
+        return _refusal_of(message).response()
 
     async def report(self, request: Request) -> Response:
         """Answer what discovery found, to whoever has the admin scope."""
@@ -260,7 +277,7 @@ def is_local(request: Request) -> bool:
     headers = request.headers
     host = request.client.host if request.client else ""
     named = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-    is_forwarded = any(name in headers for name in _FORWARDED)
+    is_forwarded = any(name.startswith(_FORWARDED) for name in headers)
     return not is_forwarded and _is_loopback(host) and _is_loopback(named)
 
 

@@ -18,9 +18,12 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "asctime",
     "color_message",  # uvicorn's message once more, for terminals
 }
-# A JSON Web Token, whole or its head: two parts of base64url, of which the first is a
-# JSON object (RFC 7515, section 3.1); and whatever stands behind the word for it.
-_TOKEN: Final = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*){1,4}|(?i:bearer)[. ]+[^\s\"',]+")
+# Whatever stands behind the word for a token; and parts of base64url with dots between,
+# which may be a JSON Web Token, whole or its head (RFC 7515, section 3.1). Anybody has
+# addresses logged: no part is given back, or begun in its middle, so that each letter
+# is looked at once.
+_BEARER: Final = re.compile(r"(?i:bearer)[. ]+[^\s\"',]+")
+_PARTS: Final = re.compile(r"(?<![\w-])[\w-]{8,}+(?:\.[\w-]*+)++")
 
 
 _LOGGERS: Final = (
@@ -39,7 +42,13 @@ def tell_connection(connection_id: str, user_id: str) -> None:
 
 def redact(text: str) -> str:
     """Blank out tokens."""
-    return _TOKEN.sub("<token>", text)
+    return _PARTS.sub(_blanked, _BEARER.sub("<token>", text))
+
+
+def _blanked(found: re.Match[str]) -> str:
+    """Return what is logged of such parts: what is before a JSON object in them."""
+    head, begun, _ = found[0].partition("eyJ")
+    return f"{head}<token>" if begun else found[0]
 
 
 class WithoutQueries(logging.Filter):

@@ -5,6 +5,7 @@ import logging
 import math
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
@@ -88,6 +88,16 @@ class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
         backend: Backend = self.app_state[STATE]
         backend.begin_drain()
 
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; answer a handshake that could not be read, and close.
+
+        The first call has the whole of it. uvicorn waits for another then, for ever.
+        """
+        super().data_received(data)
+        if not self.handshake_initiated:
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
     def handle_connect(self, event: Request) -> None:
         """Tell the application that it may send several texts at once."""
         super().handle_connect(event)
@@ -95,19 +105,13 @@ class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
             self.scope["extensions"] |= {TOGETHER: {}}
 
     async def send(self, message: Any) -> None:  # noqa: ANN401 - ASGI's messages
-        """Send; a handshake that is refused over HTTP is complete, too.
-
-        Raises:
-            OSError: The connection is closed.
-        """  # noqa: DOC501 - uvicorn's ClientDisconnected is such an error
+        """Send; a handshake that is refused over HTTP is complete, too."""
         if TOGETHER in message:
             *before, last = message[TOGETHER]
             message = {"type": message["type"], "text": last}
-            try:
+            with suppress(InvalidState):  # the last one says that it is closed
                 for text in before:  # is kept, and written with the last
                     self.conn.send_text(text.encode())
-            except InvalidState:
-                raise ClientDisconnected from None
         await super().send(message)
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True
@@ -116,15 +120,23 @@ class WebSocketProtocol(_Impatient, WebSocketsSansIOProtocol):
 class HttpProtocol(_Impatient, HttpToolsProtocol):
     """uvicorn's protocol for HTTP, likewise: a response under way is a run."""
 
-    _first: asyncio.TimerHandle | None = None
+    _next: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - as uvicorn has it
         """Wait for a request, but not for ever; uvicorn itself would."""
         super().connection_made(transport)
-        backend: Backend = self.app_state[STATE]
-        seconds = backend.server.slow_consumer_timeout
-        loop = asyncio.get_running_loop()
-        self._first = loop.call_later(seconds, self._expect_request)
+        self._expect_request()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; where they begin another request, wait for the rest likewise."""
+        if self._next is None and self._is_idle():
+            self._expect_request()
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Wait no more; who answers it waits for the body."""
+        self._stop_expecting()
+        super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand on to the other protocol, which this one is not to outlive."""
@@ -136,14 +148,21 @@ class HttpProtocol(_Impatient, HttpToolsProtocol):
         super().connection_lost(exc)
         self._stop_expecting()
 
-    def _expect_request(self) -> None:
+    def _is_idle(self) -> bool:
+        """Tell whether no request is being answered."""
         begun: Any = self.cycle  # uvicorn's hint leaves out that there may be none
-        if begun is None:
-            self.transport.abort()
+        return begun is None or begun.response_complete
+
+    def _expect_request(self) -> None:
+        backend: Backend = self.app_state[STATE]
+        seconds = backend.server.slow_consumer_timeout
+        loop = asyncio.get_running_loop()
+        self._next = loop.call_later(seconds, self.transport.abort)
 
     def _stop_expecting(self) -> None:
-        if self._first is not None:
-            self._first.cancel()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
 
     def shutdown(self) -> None:
         """Let the response under way end."""

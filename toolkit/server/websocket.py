@@ -90,6 +90,7 @@ async def _read(websocket: WebSocket, supervisor: Supervisor) -> None:
     while (message := await websocket.receive())["type"] != "websocket.disconnect":
         text = message.get("text")
         await supervisor.receive(message.get("bytes", b"") if text is None else text)
+        await supervisor.room()  # for the answers to what it sends next
 
 
 async def _write(websocket: WebSocket, supervisor: Supervisor, seconds: float) -> bool:

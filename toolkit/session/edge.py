@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from toolkit.agent import Reasoner
 from toolkit.context import UserContext
@@ -42,6 +42,14 @@ Renew = Callable[[str], Awaitable[Renewal]]
 
 Admit = Callable[[], float]
 """Asked before each message; returns the seconds to wait, 0.0 to go on."""
+
+MESSAGE_BYTES: Final = 16_384
+"""What one message may have; a larger one counts as several, for it costs as much."""
+
+
+def wait_for(size: int, admit: Admit) -> float:
+    """Return how long a client has to wait who sends so many bytes; 0.0 to go on."""
+    return max(admit() for _ in range(0, size + 1, MESSAGE_BYTES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ class Outbound:
 
         Args:
             max_messages: How many may wait.
-            max_bytes: Their size; one message alone may be larger.
+            max_bytes: Their size; the last of them may go beyond it.
         """
         self._max_messages = max_messages
         self._max_bytes = max_bytes
@@ -53,13 +53,12 @@ class Outbound:
         """Let a message wait for its turn; after the end it is dropped."""
         if self._is_closed or self.is_over:
             return
-        size = len(text)
         is_full = len(self._texts) >= self._max_messages
-        if is_full or (self._texts and self.waiting_bytes + size > self._max_bytes):
+        if is_full or self.waiting_bytes >= self._max_bytes:
             self.is_over = True
             return
         self._texts.append(text)
-        self.waiting_bytes += size
+        self.waiting_bytes += len(text)
         if self._reader is not None:
             release(self._reader)
 

@@ -119,11 +119,13 @@ class Session:
     """
 
     __slots__ = (
+        "_day",
         "_invalid",
         "_max_invalid",
         "_max_message_bytes",
         "_moment",
         "_runs",
+        "_second",
         "_stamp",
         "close_code",
         "close_reason",
@@ -150,7 +152,8 @@ class Session:
         self._max_invalid = max_invalid_messages
         self._invalid = 0
         self._runs: dict[str, _Run] = {}
-        self._moment = -1
+        self._moment = self._second = -1
+        self._day = ""
         self._stamp = ""
 
     def __repr__(self) -> str:
@@ -385,13 +388,15 @@ class Session:
             del self._runs[run_id]
 
     def _timestamp(self, now: float) -> str:
-        """Write a time; once for all messages in one millisecond."""
+        """Write a time; what messages have in common of it is written once."""
         moment = round(now * 1000)
         if moment != self._moment:
             self._moment = moment
             second, thousandths = divmod(moment, 1000)
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._stamp = f"{stamp}.{thousandths:03d}Z"
+            if second != self._second:
+                self._second = second
+                self._day = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._stamp = f"{self._day}.{thousandths:03d}Z"
         return self._stamp
 
     def _wrong(self, what: str, when: str) -> LocalProtocolError:

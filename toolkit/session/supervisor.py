@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import time
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -18,10 +17,10 @@ from toolkit.errors import (
     SessionClosedError,
     ToolkitError,
 )
-from toolkit.events import CatalogEvent, CatalogEventType
+from toolkit.events import CatalogEvent, CatalogEventType, weakly
 from toolkit.loops import call_soon
 from toolkit.run_events import AgentEvent, AgentEventType, RunRequest, RunRules
-from toolkit.session.edge import Edge
+from toolkit.session.edge import MESSAGE_BYTES, Edge, wait_for
 from toolkit.session.expiry import Expiry
 from toolkit.session.introspection import entry_of, has_schemas, state_of
 from toolkit.session.messages import (
@@ -105,10 +104,10 @@ class Supervisor:
             show_errors=kit.settings.show_tool_errors,
         )
         self._is_draining = False
-        self._expiry = Expiry(self._warn_expiry, self._expire)
+        self._expiry = Expiry()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._forget_changes = kit.on_change(_weakly(self._hear_change))
+        self._forget_changes = kit.on_change(weakly(self._hear_change))
 
     # --- what others ask of it ----------------------------------------------------
 
@@ -197,14 +196,16 @@ class Supervisor:
         """
         self._attach()
         try:
-            command = self._session.receive(frame, time.time())
-            wait = self._edge.admit()
+            wait = wait_for(len(frame), self._edge.admit)
+            is_read = wait <= 0.0 or len(frame) <= MESSAGE_BYTES  # others cost too much
+            command = self._session.receive(frame, time.time()) if is_read else None
             if wait > 0.0:
                 text = f"too many messages; go on in {wait:.1f} s"
-                self._refuse("too_many_messages", text, command.request_id, wait)
+                request_id = None if command is None else command.request_id
+                self._refuse("too_many_messages", text, request_id, wait)
             elif isinstance(command, Refused):
                 self._refuse(command.code, command.message, command.request_id)
-            else:
+            elif command is not None:
                 await self._obey(command)
         except RemoteProtocolError as error:
             self._end(error.close_code, error.reason, error.detail)
@@ -367,12 +368,14 @@ class Supervisor:
         except ToolkitError as error:
             self._refuse(error.code, str(error), command.request_id)
             return
+        if self._session.state is not State.READY:
+            return  # it has ended meanwhile
         if renewal.user.user_id != self.user_context.user_id:
             text = "the token is another user's; open another connection for them"
             self._refuse("another_user", text, command.request_id)
             return
         self._session.authenticated(renewal.expires_at)
-        self._expiry.watch(self._session.expires_at)
+        self._watch_expiry()
         rights = (renewal.user.scopes, renewal.user.roles)
         if rights != (self.user_context.scopes, self.user_context.roles):
             self.user_context = renewal.user
@@ -447,7 +450,11 @@ class Supervisor:
         """Belong to the loop that runs, from the first use on."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            self._expiry.watch(self._session.expires_at)
+            self._watch_expiry()
+
+    def _watch_expiry(self) -> None:
+        ends_at = self._session.expires_at
+        self._expiry.watch(ends_at, self._warn_expiry, self._expire)
 
     def _warn_expiry(self, left: float) -> None:
         if self._session.state is State.READY:
@@ -540,15 +547,3 @@ class Supervisor:
         """Name the user and the state."""
         user, state = self.user_context.user_id, self._session.state
         return f"<Supervisor of {user!r}, {state}, {len(self._runs)} runs>"
-
-
-def _weakly(method: Callable[[CatalogEvent], None]) -> Callable[[CatalogEvent], None]:
-    """Return a function that calls a method as long as its object is there."""
-    known = weakref.WeakMethod(method)
-
-    def call(event: CatalogEvent) -> None:
-        found = known()
-        if found is not None:
-            found(event)
-
-    return call

@@ -391,7 +391,10 @@ def cli_page() -> Iterator[str]:
     """Write the page of the command line, from the commands' own help."""
     command = typer.main.get_command(app)
     yield "# Command line"
-    yield "Needs the extra: `toolkit-core[cli]`."
+    yield (
+        "Needs the extra `cli`: `pip install -e 'path/to/clone[cli]'`; `toolkit serve` "
+        "needs `server` too.\nThe package is on no index."
+    )
     yield from _command("toolkit", command)
 
 
@@ -442,6 +445,33 @@ def _cell(text: str) -> str:
 
 
 WIRE: Final = """
+Connect to `ws://HOST:PORT/ws` (`wss://` where there is TLS), offer the subprotocol
+`toolkit.v1`, and show a token: in the header `Authorization: Bearer TOKEN`, or, as
+pages in a browser must, in a second subprotocol `bearer.TOKEN`. The server chooses
+`toolkit.v1`. From then on it takes commands; there is no greeting. Who is refused gets
+an HTTP response instead ([serving.md](serving.md#who-is-not-let-in)). In Python:
+
+```python
+import asyncio, json, os
+from websockets.asyncio.client import connect
+
+async def ask(url: str, token: str, message: str) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    options = {"subprotocols": ["toolkit.v1"], "additional_headers": headers}
+    async with connect(url, **options) as socket:
+        await socket.send(json.dumps({"type": "agent_request", "message": message}))
+        async for text in socket:
+            print(text)
+            if json.loads(text)["type"] in ("agent_completed", "error"):
+                break
+```
+
+That needs a library, which the extra `server` brings:
+
+```sh
+pip install websockets
+```
+
 Each frame is one JSON object, in text. The client sends commands, the server messages,
 and there are no others than these. The same as schemas: [JSON
 Schema](wire.schema.json), [AsyncAPI](asyncapi.json).
@@ -466,8 +496,7 @@ A run is told in this order, and several runs may be told in turn:
 REFUSALS: Final = """
 A frame that is no command is answered with an `error` whose `fatal` is false, and the
 connection goes on; too many of them in a row end it. Where there is a close code, the
-`error` is fatal, and the connection is closed with that code. The `code` of a failed
-run or call is that of an error in [errors.md](errors.md).
+`error` is fatal, and the connection is closed with that code.
 """.strip()
 
 CODES: Final[dict[ErrorCode, str]] = {
@@ -482,6 +511,50 @@ CODES: Final[dict[ErrorCode, str]] = {
     ErrorCode.TOO_BIG: "more bytes than the server takes",
     ErrorCode.TOO_MANY_INVALID: "too many refused frames in a row",
     ErrorCode.TOKEN_EXPIRED: "a command, other than `authenticate`, with an old token",
+}
+
+FAILURES: Final = """
+A command that cannot be obeyed is answered with an `error` whose `fatal` is false; it
+has its `request_id` and no `run_id`; `retry_after` is there where waiting helps. An
+`error` with a `run_id` ends that run. Those below that have a close code end the
+connection. The other codes of runs, and all of calls, are those of
+[errors.md](errors.md).
+""".strip()
+
+REQUESTS: Final[dict[str, tuple[str, str]]] = {
+    "too_many_messages": ("any", "more than `server.messages_per_minute` of this user"),
+    "shutting_down": ("`agent_request`", "the server is stopping; connect again"),
+    "too_many_runs": (
+        "`agent_request`",
+        "`server.max_runs_per_connection` are under way; wait for one, or cancel it",
+    ),
+    errors.AgentNotFoundError.code: (
+        "`agent_request`",
+        "there is neither that agent nor the default one, for this user",
+    ),
+    "run_not_found": ("`cancel`", "no such run is under way; it may have ended"),
+    "call_not_found": (
+        "`tool_approval`",
+        "no such call waits for a person; it may have expired",
+    ),
+    errors.AuthenticationError.code: ("`authenticate`", "the token is refused"),
+    errors.KeySourceError.code: (
+        "`authenticate`",
+        "tokens cannot be verified now; try again",
+    ),
+    "another_user": ("`authenticate`", "the token is another user's"),
+    "not_expected": ("`authenticate`", "this connection needs no other token"),
+    "token_expires_soon": ("nothing", "send `authenticate` with a new token"),
+    errors.AgentError.code: ("a run", "the agent says why it cannot answer"),
+    errors.AgentFailedError.code: ("a run", "the agent raised something else"),
+    errors.AgentTimeoutError.code: ("a run", "it took longer than it may"),
+    errors.RunCancelledError.code: (
+        "a run",
+        "it was cancelled, or its connection ended",
+    ),
+    "token_expired": ("nothing; 1008", "the token has ended, and no other was shown"),
+    "too_slow": ("nothing; 1013", "the client takes too slowly what it is sent"),
+    "internal_error": ("nothing; 1011", "the server made a mistake, which its log has"),
 }
 
 
@@ -509,6 +582,12 @@ def wire_page() -> Iterator[str]:
     yield _table(
         ("code", "close code", "what the client sent"),
         ((f"`{one}`", str(CLOSE_CODES.get(one, "")), CODES[one]) for one in ErrorCode),
+    )
+    yield "## What fails"
+    yield FAILURES
+    yield _table(
+        ("code", "answers", "why"),
+        ((f"`{code}`", *told) for code, told in REQUESTS.items()),
     )
 
 
@@ -551,12 +630,13 @@ def _conversation() -> Iterator[str]:
     yield f"> {ask}"
     session.receive(ask, now)
     run = session.new_run("q1")
-    call = {"call_id": "3f9d2c", "tool": "query_table"}
+    call = {"call_id": "3f9d2c", "tool": "query_tables"}
     agent = {"agent": "data_agent"}
+    sql = "SELECT count(*) AS count FROM orders"
     for kind, data in (
         ("agent_started", {**agent, "message_chars": 16}),
         ("agent_thinking", {**agent, "thought": "I count the rows.", "step": 1}),
-        ("tool_executing", {**call, "arguments": {"table": "orders"}}),
+        ("tool_executing", {**call, "arguments": {"sql": sql}}),
         (
             "tool_completed",
             {
@@ -564,7 +644,7 @@ def _conversation() -> Iterator[str]:
                 "ok": True,
                 "seconds": 0.02,
                 "truncated": False,
-                "result": [{"count": 42}],
+                "result": {"rows": [{"count": 42}]},
                 "error_code": "",
                 "error": None,
             },

@@ -990,5 +990,6 @@ class MissingExtraError(ToolkitError, ImportError):
     def _text(self) -> str:
         return (
             f"{self.part} needs more than the core. "
-            f"Run: pip install 'toolkit-core[{self.extra}]'"
+            f"Run: pip install 'toolkit-core[{self.extra}]' where an index has it, "
+            f"else pip install 'path/to/clone[{self.extra}]'"
         )

@@ -252,16 +252,19 @@ def test_commands_of_the_readme_start_a_server_and_ask_it(tmp_path: Path) -> Non
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed here")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.partition("## Run the chat backend")[2].partition("```sh\n")[2]
-    block = shown.partition("\n```")[0].replace("\\\n", "")
-    _, serve, ask = block.splitlines()
-    program, *arguments = shlex.split(serve)
-    assert program == "toolkit"
+    section = readme.partition("## Run the chat backend")[2].partition("\n## ")[0]
+    start, ask = re.findall(r"```sh\n(.*?)\n```", section, re.DOTALL)
+    first, *tables, serve = start.splitlines()
+    assert first.startswith("make demo")
+    assert serve.startswith("toolkit serve --dev ")
+    own, *asks = ask.replace("\\\n", "").splitlines()
+    assert own.startswith("TOKEN=")
+    served = serve.replace("toolkit", f"exec {shlex.quote(str(COMMAND))}", 1)
     kept = {key: one for key, one in os.environ.items() if "TOOLKIT_" not in key}
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(  # noqa: S603 - the line of the README
-            [COMMAND, *arguments, "--port", "0"],
+            ["/bin/sh", "-ec", "\n".join([*tables, f"{served} --port 0"])],
             cwd=tmp_path,
             env=kept,
             stdout=subprocess.PIPE,
@@ -274,7 +277,7 @@ def test_commands_of_the_readme_start_a_server_and_ask_it(tmp_path: Path) -> Non
             url, token = (process.stdout.readline().strip() for _ in range(2))
             wait_until_ready(url)
             done = subprocess.run(  # noqa: S602 - the line of the README
-                ask.replace("http://127.0.0.1:8000", url),
+                "\n".join(asks).replace("http://127.0.0.1:8000", url),
                 shell=True,
                 env={**kept, "TOKEN": token},
                 capture_output=True,
@@ -286,4 +289,6 @@ def test_commands_of_the_readme_start_a_server_and_ask_it(tmp_path: Path) -> Non
             process.terminate()
     events = re.findall(r"^event: (\w+)$", done.stdout, re.MULTILINE)
     assert (events[0], events[-1]) == ("agent_started", "agent_completed")
+    assert events.count("agent_completed") == 2
     assert "USD a month" in done.stdout
+    assert "The largest is ann with **160**" in done.stdout

@@ -9,6 +9,7 @@ import pytest
 from tests.repo.sources import ROOT
 from toolkit import RejectionReason, ToolkitError, errors
 
+SUPERVISOR = ROOT / "toolkit/session/supervisor.py"
 KINDS = [
     kind
     for kind in vars(errors).values()
@@ -45,3 +46,12 @@ def test_reason_has_a_remedy_and_is_documented(reason: RejectionReason) -> None:
     """End each rejection with what to do about it (B12)."""
     assert reason.remedy.endswith(".")
     assert f"| `{reason}` | {reason.remedy} |" in page("reasons.md")
+
+
+def test_codes_that_a_connection_is_answered_with_are_on_the_page_of_the_wire() -> None:
+    """List each code with which a request is refused or a connection ends (S4)."""
+    text = SUPERVISOR.read_text(encoding="utf-8")
+    codes = set(re.findall(r'_(?:refuse|end)\((?:\w+, )?"(\w+)"', text))
+    assert len(codes) > 9
+    wire = page("wire.md").partition("## What fails")[2]
+    assert codes <= set(re.findall(r"^\| `(\w+)` \|", wire, re.MULTILINE))

@@ -461,7 +461,10 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         MissingExtraError("toolkit.cli", "cli"),
         "missing_extra",
         ImportError,
-        "toolkit.cli needs more than the core. Run: pip install 'toolkit-core[cli]'",
+        (
+            "toolkit.cli needs more than the core. "
+            "Run: pip install 'toolkit-core[cli]' where an index has it, else pip install 'path/to/clone[cli]'"
+        ),
     ),
 ]
 EXAMPLES: Final = [error for error, *_ in TREE]

@@ -68,7 +68,10 @@ class AgentRequest(_Command):
 
 
 class Cancel(_Command):
-    """Give up a run, by its id or its request's; without either, all of them."""
+    """Give up a run: by ``run_id``, or the ``request_id`` of the question.
+
+    Without either, all of them.
+    """
 
     type: Literal["cancel"]
     run_id: Id | None = None

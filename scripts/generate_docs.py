@@ -455,6 +455,7 @@ an HTTP response instead ([serving.md](serving.md#who-is-not-let-in)). In Python
 import asyncio, json, os
 from websockets.asyncio.client import connect
 
+
 async def ask(url: str, token: str, message: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     options = {"subprotocols": ["toolkit.v1"], "additional_headers": headers}

@@ -462,8 +462,9 @@ TREE: Final[list[tuple[ToolkitError, str, type[Exception], str]]] = [
         "missing_extra",
         ImportError,
         (
-            "toolkit.cli needs more than the core. "
-            "Run: pip install 'toolkit-core[cli]' where an index has it, else pip install 'path/to/clone[cli]'"
+            "toolkit.cli needs more than the core. Run: "
+            "pip install 'toolkit-core[cli]' where an index has it, "
+            "else pip install 'path/to/clone[cli]'"
         ),
     ),
 ]

@@ -28,7 +28,7 @@ from toolkit.testing import make_user
 USERS = ("ann", "bob")
 AT_ONCE, IN_LINE = 2, 1  # calls of one user
 DEFAULT, APPROVAL = 30.0, 40.0  # seconds
-TICK = 1 / 16  # seconds between two calls, so that no two deadlines are the same
+TICK = 1 / 1024  # seconds between two calls: no two deadlines are the same, none passes
 SETTINGS: dict[str, Any] = {
     "allow": frozenset(),
     "max_concurrent_calls": AT_ONCE,

@@ -268,8 +268,10 @@ class Named(logging.Handler):
         self.told = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
-        self.told.set()
+        text = record.getMessage()
+        if "tool 'slow'" not in text:  # an earlier test's watchdog may still be telling
+            self.texts.append(text)
+            self.told.set()
 
 
 @pytest.fixture

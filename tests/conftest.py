@@ -26,7 +26,7 @@ PHASE_OF_FOLDER: Final = {
     "repo": "unit",
     "integration": "integration",
     "isolation": "integration",
-    "plugins": "integration",
+    "plugins": "e2e",  # with their real workers, files and users
     "e2e": "e2e",
     "mission_critical": "mission_critical",
 }

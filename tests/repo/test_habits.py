@@ -4,7 +4,11 @@ import ast
 import re
 from collections.abc import Iterator
 
+import pytest
+
 from tests.repo.sources import Function, calls_in, texts
+
+pytestmark = pytest.mark.integration  # it reads every file: seconds
 
 TREES = {
     name: ast.parse(text) for name, text in texts(".py") if name.startswith("toolkit/")

@@ -14,6 +14,8 @@ from tests.repo.sources import (
     texts,
 )
 
+pytestmark = pytest.mark.integration  # it reads every file: seconds
+
 CASES = all_cases()
 TREES = all_trees()
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.repo.sources import ROOT, our_files, texts
 
+pytestmark = pytest.mark.integration  # it reads every file: seconds
+
 HERE: Final = "tests/repo/test_tracked_files.py"
 
 # Debts owned up to in the code, as `# DEBT(issue): …`. Paying one lowers this number.

@@ -305,6 +305,7 @@ async def test_run_whose_task_is_cancelled_still_tells_its_end() -> None:
     assert stage.types()[-2:] == ["tool_completed", "error"]
 
 
+@pytest.mark.integration  # waits a second
 async def test_agent_that_resists_does_not_keep_its_run_open(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

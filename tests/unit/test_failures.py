@@ -21,6 +21,8 @@ from toolkit.errors import (
 from toolkit.origin import Origin
 from toolkit.testing import RecordingSink, make_user
 
+pytestmark = pytest.mark.integration  # misbehaving errors of every kind: seconds
+
 WAIT = 10  # seconds; a bound, never reached when all is well
 CANARY = 'the canary\'s\n"nest" é'
 SETTINGS = [False, True]

@@ -399,6 +399,7 @@ def test_calls_of_closed_loops_leave_room_in_the_line(timed: Timed) -> None:
     assert gate.statistics() == {"running": 1, "queued": 0}
 
 
+@pytest.mark.integration  # interrupted at each line: seconds
 def test_place_is_not_lost_on_a_loop_that_closes_as_it_gets_it(timed: Timed) -> None:
     """Before whichever line the loop is closed, the place is another's (B30)."""
     _, loop = timed

@@ -16,6 +16,8 @@ from toolkit import tool
 from toolkit.executors.watchdog import MAX_NAMES, Watchdog
 from toolkit.testing import tool_system
 
+pytestmark = pytest.mark.integration  # it looks every 50 ms
+
 WAIT = 5  # seconds; a bound, never reached when all is well
 
 

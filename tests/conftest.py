@@ -65,7 +65,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Mark each test before `-m` selects; sort by phase after the order is shuffled."""
     for item in items:
-        if phase_of_markers(item) is None:
+        is_ours = item.path.is_relative_to(TESTS)
+        if phase_of_markers(item) is None or not is_ours:  # a plugin's own marks, too
             item.add_marker(phase_of_folder(item.path))
         item.add_marker("no_docker")  # nothing here needs a container (S21)
     yield

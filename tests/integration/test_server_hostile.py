@@ -38,6 +38,8 @@ from toolkit.server.serve import HttpProtocol
 from toolkit.session.supervisor import Supervisor
 from toolkit.system import UserToolSystem
 
+pytestmark = pytest.mark.e2e  # a whole server over real sockets: seconds
+
 
 async def is_well(chat: Running) -> bool:
     """Tell whether another user is served, and the server says it is healthy."""

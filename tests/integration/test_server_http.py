@@ -31,6 +31,8 @@ from toolkit.server.app import STATE
 from toolkit.server.backend import Backend
 from toolkit.session.messages import MESSAGES, MessageType
 
+pytestmark = pytest.mark.e2e  # a whole server over real sockets: seconds
+
 RUNS = "/agents/triage_agent/runs"
 
 

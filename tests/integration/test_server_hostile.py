@@ -188,7 +188,7 @@ def live_parts(*kinds: type) -> int:
 
 
 async def test_many_connections_that_end_at_any_moment_leave_nothing() -> None:
-    """A hundred connections that are cut at random moments leave no supervisor, no
+    """A thousand connections that are cut at random moments leave no supervisor, no
     system and no place (S51, S187, B41, B43, B47).
     """
     before = live_parts()
@@ -207,13 +207,13 @@ async def test_many_connections_that_end_at_any_moment_leave_nothing() -> None:
                 client.transport.abort()
             await client.close()
 
-        for start in range(0, 100, 20):
+        for start in range(0, 1_000, 20):
             await asyncio.gather(*map(come_and_go, range(start, start + 20)))
         await until_empty(chat)
         assert await is_well(chat)
         counts = chat.backend.counts
-        assert counts.cleanups == {"complete": 101}
-        assert counts.connections == {"ok": 101}
+        assert counts.cleanups == {"complete": 1_001}
+        assert counts.connections == {"ok": 1_001}
         assert counts._active == {}
         assert live_parts() <= before
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from typing import Any
 
 from starlette.requests import HTTPConnection
 
@@ -221,3 +223,27 @@ class Backend:
                 await place.supervisor.aclose(code, reason)
         finally:
             place.leave()
+
+
+async def first_to_end(*work: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:
+    """Do several things until one of them ends, and give up the others.
+
+    Whoever is cancelled while waiting gives up all of them.
+
+    Returns:
+        Their tasks, in order; every one has ended.
+    """
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in tasks:
+            one.cancel()
+        await asyncio.wait(tasks)
+    return tasks
+
+
+def errors_in(tasks: Iterable[asyncio.Task[Any]]) -> list[BaseException]:
+    """Return what they raised, in order, but for those that were given up."""
+    ended = (one.exception() for one in tasks if not one.cancelled())
+    return [error for error in ended if error is not None]

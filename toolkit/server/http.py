@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from toolkit.errors import AgentNotFoundError
-from toolkit.server.backend import NOT_READY, Backend
+from toolkit.server.backend import NOT_READY, Backend, errors_in, first_to_end
 from toolkit.server.refusals import Refusal
 from toolkit.session.edge import wait_for
 from toolkit.session.messages import AgentRequest, parse
@@ -115,19 +115,11 @@ class Runs:
             }
         )
         seconds = self._backend.server.slow_consumer_timeout
-        both = {
-            asyncio.create_task(_until_gone(receive)),
-            asyncio.create_task(_send_events(supervisor, run_id, send, seconds)),
-        }
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in both:
-                one.cancel()
-            await asyncio.wait(both)
-        for one in both:
-            if not one.cancelled() and one.exception() is not None:
-                logger.error("a request broke", exc_info=one.exception())
+        both = await first_to_end(
+            _until_gone(receive), _send_events(supervisor, run_id, send, seconds)
+        )
+        for error in errors_in(both):
+            logger.error("a request broke", exc_info=error)
 
 
 async def _send_events(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from toolkit.server.backend import Backend
+from toolkit.server.backend import Backend, errors_in, first_to_end
 from toolkit.server.connections import Place
 from toolkit.server.gate import SUBPROTOCOL
 from toolkit.server.refusals import Refusal
@@ -50,21 +50,14 @@ class Chat:
     async def _converse(self, websocket: WebSocket, place: Place) -> tuple[int, str]:
         """Read and write until one of them ends; return what to close with."""
         supervisor = place.supervisor
-        reader = asyncio.create_task(_read(websocket, supervisor))
-        writer = asyncio.create_task(
-            _write(websocket, supervisor, self._backend.server.slow_consumer_timeout)
+        seconds = self._backend.server.slow_consumer_timeout
+        both = await first_to_end(
+            _read(websocket, supervisor), _write(websocket, supervisor, seconds)
         )
-        both = {reader, writer}
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in both:
-                one.cancel()
-            await asyncio.wait(both)
-        for one in both:
-            if not one.cancelled() and one.exception() is not None:
-                logger.error("a connection broke", exc_info=one.exception())
-                return _INTERNAL_ERROR, "the server made a mistake"
+        for error in errors_in(both):
+            logger.error("a connection broke", exc_info=error)
+            return _INTERNAL_ERROR, "the server made a mistake"
+        _, writer = both
         if not writer.cancelled() and not writer.result():
             return TOO_SLOW, "the client reads too slowly"
         return supervisor.close_code, supervisor.close_reason

@@ -2,6 +2,7 @@
 
 Nothing here looks at installed packages: a test sees the tools it names and no others.
 pytest users get `tool_system` and `tool_events` as fixtures without importing anything.
+`ask_agent` runs an agent.
 `connect` and `ChatClient` talk to a chat backend; they need the extra ``server``.
 """
 
@@ -17,14 +18,18 @@ from toolkit.factory import UserContextToolFactory
 from toolkit.settings import Settings
 from toolkit.signature import Arguments
 from toolkit.system import UserToolSystem
+from toolkit.testing.agents import ToldRun, ask_agent, echo_model
 from toolkit.testing.chat import ChatClient, connect
 from toolkit.tokens import mint_token, user_id_of_email
 
 __all__ = [
     "ChatClient",
     "RecordingSink",
+    "ToldRun",
+    "ask_agent",
     "check_tool",
     "connect",
+    "echo_model",
     "make_user",
     "run_tool",
     "token_for",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from toolkit import Settings, Toolkit
+from toolkit.testing import echo_model
 from toolkit_cloud_costs.source import SAMPLE
 from toolkit_cloud_costs.tools import (
     CostAnomaliesTool,
@@ -204,7 +205,7 @@ def test_export_without_anything_to_save_gets_no_invented_saving(
 
 def test_model_answers_where_there_is_one(ask: Ask) -> None:
     """Hand the question to a configured model, with what the agent is for."""
-    told = ask(PLAN, has_model=True)
+    told = ask(PLAN, reason=echo_model)
     assert told.answer == f"A model was asked {PLAN!r}."
     assert told.details == INSTRUCTIONS
 

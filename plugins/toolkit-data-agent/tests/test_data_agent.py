@@ -10,7 +10,7 @@ import pytest
 
 from toolkit import Settings, ToolError, Toolkit, tool
 from toolkit.supervisor_factory import get_websocket_scoped_supervisor
-from toolkit.testing import make_user
+from toolkit.testing import echo_model, make_user
 from toolkit_data.tools import ListTables, QueryTables
 from toolkit_data_agent.agent import INSTRUCTIONS, DataAgent
 
@@ -181,7 +181,7 @@ def test_cells_cannot_leave_their_table(ask: Ask, home: Path) -> None:
 
 def test_model_answers_where_there_is_one(ask: Ask, orders: Path) -> None:
     """Hand the question to a configured model, with what the agent is for."""
-    told = ask("how many orders?", has_model=True)
+    told = ask("how many orders?", reason=echo_model)
     assert told.answer == "A model was asked 'how many orders?'."
     assert told.details == INSTRUCTIONS
 

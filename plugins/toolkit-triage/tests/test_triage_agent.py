@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from toolkit import AgentError, AgentRun, Settings, Toolkit
+from toolkit.testing import echo_model
 from toolkit_cloud_costs.tools import CostOverviewTool, SavingsReportTool
 from toolkit_cost_agent.agent import CostOptimizationAgent
 from toolkit_data.tools import ListTables
@@ -67,8 +68,8 @@ def test_user_without_agents_is_told_so(ask: Ask) -> None:
 
 def test_model_answers_what_no_agent_is_for(ask: Ask) -> None:
     """Let a configured model answer where no agent fits, and only there."""
-    assert "A model was asked 'hello'." in ask("hello", has_model=True).answer
-    assert "Soup." in ask("a dinner recipe", has_model=True).answer
+    assert "A model was asked 'hello'." in ask("hello", reason=echo_model).answer
+    assert "Soup." in ask("a dinner recipe", reason=echo_model).answer
 
 
 def test_long_lists_are_cut_and_counted(ask: Ask) -> None:
